@@ -1,0 +1,147 @@
+//! A feature set, compiled: no name and no search is left when a transaction comes.
+
+use std::sync::Arc;
+
+use super::definition::{Aggregate, Calendar, FeatureSet, Source};
+use super::profile::{Needs, Profile, ProfilePlan, WindowSpec, WindowStats};
+use crate::transaction::{AMOUNT_SCALE, Transaction};
+
+const DAY: i64 = 86_400;
+const SCALE: f64 = AMOUNT_SCALE as f64;
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Amount,
+    Calendar(Calendar),
+    /// Index of the window in the profile.
+    Window(usize, Aggregate),
+}
+
+/// Turns a transaction and its profile into a row of features.
+#[derive(Debug, Clone)]
+pub struct FeaturePlan {
+    steps: Box<[Step]>,
+    profile: Arc<ProfilePlan>,
+}
+
+impl FeaturePlan {
+    /// Compiles the set; its features keep their order.
+    #[must_use]
+    pub fn compile(features: &FeatureSet) -> Self {
+        let mut windows: Vec<WindowSpec> = Vec::new();
+        for feature in features.definitions() {
+            if let Source::Window { key, aggregate, window, delay } = feature.source {
+                let same = |spec: &&mut WindowSpec| (spec.key, spec.window, spec.delay) == (key, window, delay);
+                match windows.iter_mut().find(same) {
+                    Some(spec) => spec.needs.merge(needs(aggregate)),
+                    None => windows.push(WindowSpec { key, window, delay, needs: needs(aggregate) }),
+                }
+            }
+        }
+        windows.sort_by_key(|spec| (spec.key, spec.delay, spec.window));
+        let step = |source| match source {
+            Source::Amount => Step::Amount,
+            Source::Calendar(calendar) => Step::Calendar(calendar),
+            Source::Window { key, aggregate, window, delay } => {
+                let index = windows.iter().position(|spec| (spec.key, spec.window, spec.delay) == (key, window, delay));
+                Step::Window(index.unwrap_or_default(), aggregate)
+            }
+        };
+        let steps = features.definitions().iter().map(|feature| step(feature.source)).collect();
+        let profile = ProfilePlan::new(windows, features.history());
+        Self { steps, profile: Arc::new(profile) }
+    }
+
+    /// What a store has to answer for this plan.
+    #[must_use]
+    pub fn profile(&self) -> &Arc<ProfilePlan> {
+        &self.profile
+    }
+
+    /// How many features a row has.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Writes the features of one transaction, in order, as exact as they are.
+    ///
+    /// `profile` is one made by [`FeaturePlan::profile`]; a window that it lacks counts as empty. Writes
+    /// `min(out.len(), width)` values.
+    pub fn write(&self, transaction: &Transaction, profile: &Profile, out: &mut [f64]) {
+        for (step, value) in self.steps.iter().zip(out) {
+            *value = self.value(*step, transaction, profile);
+        }
+    }
+
+    /// The same values, each cast once to the model's f32.
+    pub fn write_f32(&self, transaction: &Transaction, profile: &Profile, out: &mut [f32]) {
+        for (step, value) in self.steps.iter().zip(out) {
+            #[allow(clippy::cast_possible_truncation)] // The one cast from feature to model input.
+            let cast = self.value(*step, transaction, profile) as f32;
+            *value = cast;
+        }
+    }
+
+    fn value(&self, step: Step, transaction: &Transaction, profile: &Profile) -> f64 {
+        match step {
+            Step::Amount => transaction.amount.major(),
+            Step::Calendar(calendar) => f64::from(calendar_value(calendar, transaction.time)),
+            Step::Window(index, aggregate) => {
+                profile.windows.get(index).map_or(0.0, |stats| aggregate_value(aggregate, stats))
+            }
+        }
+    }
+}
+
+fn needs(aggregate: Aggregate) -> Needs {
+    let none = Needs::default();
+    match aggregate {
+        Aggregate::Count => none,
+        Aggregate::Sum | Aggregate::Mean => Needs { sum: true, ..none },
+        Aggregate::StdDev => Needs { sum: true, sum_of_squares: true, ..none },
+        Aggregate::Min | Aggregate::Max => Needs { extremes: true, ..none },
+        Aggregate::FraudShare => Needs { frauds: true, ..none },
+        Aggregate::SecondsSincePrevious => Needs { previous: true, ..none },
+    }
+}
+
+fn calendar_value(calendar: Calendar, time: i64) -> u8 {
+    let hour = time.rem_euclid(DAY) / 3_600;
+    // Day 0 of Unix time was a Thursday, 3 when Monday is 0.
+    let day_of_week = (time.div_euclid(DAY) + 3).rem_euclid(7);
+    let value = match calendar {
+        Calendar::Weekend => i64::from(day_of_week >= 5),
+        Calendar::Night => i64::from(hour <= 6),
+        Calendar::Hour => hour,
+        Calendar::DayOfWeek => day_of_week,
+    };
+    u8::try_from(value).unwrap_or_default()
+}
+
+fn aggregate_value(aggregate: Aggregate, stats: &WindowStats) -> f64 {
+    let count = stats.count as f64;
+    match aggregate {
+        Aggregate::Count => count,
+        Aggregate::Sum => stats.sum as f64 / SCALE,
+        _ if stats.count == 0 && aggregate != Aggregate::SecondsSincePrevious => 0.0,
+        Aggregate::Mean => stats.sum as f64 / (count * SCALE),
+        Aggregate::Min => stats.min as f64 / SCALE,
+        Aggregate::Max => stats.max as f64 / SCALE,
+        Aggregate::StdDev => standard_deviation(stats),
+        Aggregate::FraudShare => stats.frauds as f64 / count,
+        Aggregate::SecondsSincePrevious => f64::from(stats.since_previous),
+    }
+}
+
+/// √(n·Σx² − (Σx)²) / n, the difference taken between exact integers: no cancellation.
+fn standard_deviation(stats: &WindowStats) -> f64 {
+    let count = u128::from(stats.count);
+    let scaled = count.checked_mul(stats.sum_of_squares).zip(stats.sum.checked_mul(stats.sum));
+    let variance = match scaled {
+        Some((squares, square)) => squares.saturating_sub(square) as f64,
+        // More than a million payments of the greatest amount in one window.
+        None => (count as f64 * stats.sum_of_squares as f64 - (stats.sum as f64).powi(2)).max(0.0),
+    };
+    variance.sqrt() / (count as f64 * SCALE)
+}
