@@ -15,7 +15,11 @@ pub fn parse(text: &str) -> Result<u32, String> {
     if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(problem());
     }
-    number.parse::<u32>().ok().and_then(|number| number.checked_mul(*seconds)).ok_or_else(|| format!("`{text}` is too long a span of time"))
+    number
+        .parse::<u32>()
+        .ok()
+        .and_then(|number| number.checked_mul(*seconds))
+        .ok_or_else(|| format!("`{text}` is too long a span of time"))
 }
 
 /// The shortest text that [`parse`] reads as these seconds.

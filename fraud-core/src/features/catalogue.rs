@@ -49,7 +49,15 @@ impl From<&FeatureDefinition> for Item {
         if source_of(&name).as_ref() == Ok(&feature.source) {
             return Self::Name(name);
         }
-        let bare = |source| Written { name: name.clone(), source, calendar: None, key: None, aggregate: None, window: None, delay: None };
+        let bare = |source| Written {
+            name: name.clone(),
+            source,
+            calendar: None,
+            key: None,
+            aggregate: None,
+            window: None,
+            delay: None,
+        };
         Self::Definition(match feature.source {
             Source::Amount => bare(WrittenSource::Amount),
             Source::Calendar(calendar) => Written { calendar: Some(calendar), ..bare(WrittenSource::Calendar) },
@@ -75,7 +83,8 @@ impl TryFrom<Item> for FeatureDefinition {
         let name = written.name;
         let bad = |problem: String| FeatureError::BadDefinition { name: name.clone(), problem };
         let missing = |field: &str| bad(format!("`{field}` is missing"));
-        let span = |field: &str, text: &str| duration::parse(text).map_err(|problem| bad(format!("`{field}`: {problem}")));
+        let span =
+            |field: &str, text: &str| duration::parse(text).map_err(|problem| bad(format!("`{field}`: {problem}")));
         let source = match written.source {
             WrittenSource::Amount => Source::Amount,
             WrittenSource::Calendar => Source::Calendar(written.calendar.ok_or_else(|| missing("calendar"))?),

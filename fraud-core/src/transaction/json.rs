@@ -31,7 +31,11 @@ pub(super) fn read_message(bytes: &[u8], any_case: bool) -> Result<RawTransactio
 fn read_as(bytes: &[u8], mode: Mode) -> Result<RawTransaction<'_>, ParseError> {
     read_once(bytes, mode)
         .or_else(|error| {
-            if error.is_syntax() { read_once(bytes, Mode { careful: true, ..mode }).map_err(|_| error) } else { Err(error) }
+            if error.is_syntax() {
+                read_once(bytes, Mode { careful: true, ..mode }).map_err(|_| error)
+            } else {
+                Err(error)
+            }
         })
         .map_err(explain)
 }
@@ -45,7 +49,11 @@ fn read_once(bytes: &[u8], mode: Mode) -> Result<RawTransaction<'_>, serde_json:
 
 fn explain(error: serde_json::Error) -> ParseError {
     if error.is_data() {
-        let root = FieldProblem { field: "", rule: "one object with the fields of a transaction", found: ValueClass::NotObject };
+        let root = FieldProblem {
+            field: "",
+            rule: "one object with the fields of a transaction",
+            found: ValueClass::NotObject,
+        };
         return ValidationError { problems: vec![root] }.into();
     }
     let (line, column) = (error.line(), error.column());
