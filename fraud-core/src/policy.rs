@@ -155,7 +155,10 @@ impl Policy {
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
         let written: Written =
             toml::from_str(text).map_err(|error| PolicyError::Unreadable { problem: error.to_string() })?;
-        let hash = || Sha256::digest(text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let hash = || {
+            let digest = Sha256::digest(text.as_bytes());
+            digest.iter().take(6).fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"))
+        };
         let version = written.version.clone().unwrap_or_else(hash);
         Ok(Self { version: Some(version.into()), written })
     }
@@ -177,7 +180,9 @@ impl Policy {
         fn collect<'a>(condition: &'a Condition, rule: &'a str, into: &mut Vec<(&'a str, &'a str)>) {
             match condition {
                 Condition::All(parts) | Condition::Any(parts) => {
-                    parts.iter().for_each(|part| collect(part, rule, into));
+                    for part in parts {
+                        collect(part, rule, into);
+                    }
                 }
                 Condition::Not(part) => collect(part, rule, into),
                 Condition::Feature(feature) if !into.iter().any(|(_, name)| *name == feature.name) => {
@@ -193,3 +198,6 @@ impl Policy {
         features
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ use crate::error::ParseError;
 pub const MAX_ID_BYTES: usize = 128;
 /// Greatest amount, in major currency units.
 pub const MAX_AMOUNT: f64 = 1e9;
+const MAX_UNITS: i64 = 1_000_000_000 * AMOUNT_SCALE;
 /// How many parts of a major currency unit an [`Amount`] counts.
 pub const AMOUNT_SCALE: i64 = 10_000;
 /// Earliest event time read, in Unix seconds: 0001-01-01T00:00:00Z.
@@ -164,7 +165,7 @@ impl Amount {
     /// The amount of `units` ten-thousandths, or `None` outside of the range.
     #[must_use]
     pub fn from_units(units: i64) -> Option<Self> {
-        (0..=MAX_AMOUNT as i64 * AMOUNT_SCALE).contains(&units).then_some(Self(units))
+        (0..=MAX_UNITS).contains(&units).then_some(Self(units))
     }
 
     /// Ten-thousandths of a major unit.
