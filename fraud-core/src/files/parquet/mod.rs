@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
-    ColumnChunkMetaData, FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+    ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
 };
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
@@ -201,6 +201,9 @@ fn metadata(input: &Input) -> Result<ParquetMetaData, Problem> {
     let tail: [u8; TAIL_BYTES as usize] = tail[..].try_into().map_err(|_| damaged("it has no end"))?;
     let tail = FooterTail::try_new(&tail)
         .map_err(|_| damaged("its last bytes are not PAR1: it was cut, is still being written, or is something else"))?;
+    if tail.is_encrypted_footer() {
+        return Err(damaged("it is encrypted, which is not read"));
+    }
     let bytes = tail.metadata_length() as u64;
     if bytes > length - TAIL_BYTES || bytes > MAX_METADATA_BYTES {
         return Err(Problem::Damaged(format!(
@@ -211,9 +214,7 @@ fn metadata(input: &Input) -> Result<ParquetMetaData, Problem> {
     Scan::new(&encoded)
         .schema_is_sane()
         .ok_or_else(|| damaged("its schema is unreadable, or has more than 10,000 entries or 64 levels"))?;
-    let metadata =
-        ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Skip).parse_and_finish(input)?;
-    Ok(metadata)
+    Ok(ParquetMetaDataReader::decode_metadata(&encoded)?)
 }
 
 /// Holds the row counts against each other and against the file's size.
