@@ -4,4 +4,6 @@
 pub mod duration;
 pub mod error;
 pub mod features;
+#[cfg(feature = "files")]
+pub mod files;
 pub mod transaction;

@@ -1,0 +1,3 @@
+//! Tables in files: Parquet, CSV and JSON lines.
+
+pub mod write;
