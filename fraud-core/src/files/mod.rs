@@ -1,4 +1,4 @@
-//! Files of transactions: Parquet, CSV and JSON lines, row by row in constant memory.
+//! Files of transactions and tables: Parquet, CSV and JSON lines, in constant memory. [`mod@write`] writes them.
 //!
 //! [`TransactionReader`] tells the format by the extension and yields one [`Row`] per row of the file, valid
 //! or not. A broken row is that row's [`RowError`]; a file that is broken as a whole is one [`FileError`].
@@ -8,6 +8,7 @@ mod csv;
 mod error;
 mod json_lines;
 mod parquet;
+pub mod write;
 
 #[cfg(test)]
 mod tests;
