@@ -71,6 +71,17 @@ pub enum SettingsError {
         /// Number of days.
         days: u32,
     },
+    /// A drift that never comes.
+    #[error("--drift-day is {day}: it must be one of the {days} days, counted from 0")]
+    DriftDay {
+        /// Its value.
+        day: u32,
+        /// Number of days.
+        days: u32,
+    },
+    /// A drift whose factors are 1.
+    #[error("--drift-day alone changes nothing: give --drift-amount-factor or --drift-fraud-factor")]
+    IdleDrift,
     /// A drift factor out of range.
     #[error("--drift-{factor}-factor is {value}: it must be above 0 and at most {MAX_FACTOR}")]
     DriftFactor {
@@ -98,6 +109,12 @@ impl Settings {
             return Err(SettingsError::Dates { start: self.start, days: self.days });
         }
         if let Some(drift) = self.drift {
+            if drift.day >= self.days {
+                return Err(SettingsError::DriftDay { day: drift.day, days: self.days });
+            }
+            if drift.amount_factor == 1.0 && drift.fraud_factor == 1 {
+                return Err(SettingsError::IdleDrift);
+            }
             let factors = [("amount", drift.amount_factor), ("fraud", f64::from(drift.fraud_factor))];
             for (factor, value) in factors {
                 // Written so that NaN is refused.
