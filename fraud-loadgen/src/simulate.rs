@@ -20,22 +20,27 @@ use table::Table;
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
-Columns: transaction_id, tx_datetime (UTC, the event time), customer_id, terminal_id, tx_amount,
-tx_time_seconds and tx_time_days (since --start), tx_fraud, tx_fraud_scenario. Rows stand in order of time.
-The same options give the same bytes.
+Columns: transaction_id, tx_datetime (UTC; the event time), customer_id, terminal_id, tx_amount,
+tx_time_seconds and tx_time_days (both since --start), tx_fraud, tx_fraud_scenario.
+Rows are in order of time. The same options give the same bytes.
 
-Memory: about 40 bytes a customer and 24 a terminal, a few days of transactions (32 bytes each) for every
-thread, and 10 MiB for the file; never the whole simulation.
+Fraud: 1, every amount above 220; 2, two terminals drawn each day, everything there for 28 days;
+3, three customers drawn each day, a third of their payments for 14 days, with five times the
+amount. The draws do not grow with the population: see the third example.
+
+Memory: about 100 MB, and 40 bytes a customer, 24 a terminal, 32 for each transaction of three
+days for each thread; never the whole simulation.
 
 Examples:
-  The handbook's size, 1.77 million transactions
-      fraud-loadgen simulate --output transactions.parquet
+  The handbook's size, about 1.76 million transactions
+    fraud-loadgen simulate --output transactions.parquet
   A small one to look at
-      fraud-loadgen simulate --customers 100 --terminals 200 --days 30 --output transactions.csv
-  Ten times the customers and terminals, from another seed
-      fraud-loadgen simulate --customers 50000 --terminals 100000 --seed 7 --output big.parquet
-  A model trained on the first 120 days meets new behaviour after them
-      fraud-loadgen simulate --drift-day 120 --drift-amount-factor 1.5 --drift-fraud-factor 2 --output drift.parquet
+    fraud-loadgen simulate --customers 100 --terminals 200 --days 30 --output small.csv
+  Ten times the customers and terminals, and from day 0 on ten times the draws of scenarios 2 and 3
+    fraud-loadgen simulate --customers 50000 --terminals 100000 --seed 7 \\
+        --drift-day 0 --drift-fraud-factor 10 --output big.parquet
+  New behaviour after the first 120 days, which a model trained on them does not know
+    fraud-loadgen simulate --drift-day 120 --drift-amount-factor 1.5 --output drift.parquet
 
 Exit codes: 0 done, 64 bad arguments, 74 the file could not be written.";
 

@@ -77,9 +77,10 @@ impl Population {
         });
     }
 
+    /// Where the customers are, and where the terminals are.
     #[cfg(test)]
-    pub(super) fn places(&self) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
-        (self.customers.iter().map(|customer| (customer.x, customer.y)).collect(), self.plane.places())
+    pub(super) fn places(&self) -> [Vec<(f64, f64)>; 2] {
+        [self.customers.iter().map(|customer| (customer.x, customer.y)).collect(), self.plane.places()]
     }
 
     #[cfg(test)]

@@ -99,7 +99,7 @@ fn customers_pay_at_exactly_the_terminals_nearer_than_the_radius() {
     for (radius, terminals) in [(5.0, 600), (0.7, 3_000), (40.0, 30), (200.0, 5)] {
         let settings = Settings { customers: 200, terminals, days: 40, radius, ..small() };
         let simulator = simulator(settings);
-        let (customers, places) = simulator.population.places();
+        let [customers, places] = simulator.population.places();
         let near = |customer: u32, terminal: u32| {
             let ((x, y), (u, v)) = (customers[customer as usize], places[terminal as usize]);
             (x - u).hypot(y - v) < radius
