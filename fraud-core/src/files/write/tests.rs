@@ -194,6 +194,24 @@ fn the_target_changes_only_when_the_table_is_finished() {
     assert!(matches!(error, FileError::Io { action: "create", .. }), "{error}");
 }
 
+#[test]
+fn writers_of_the_same_file_do_not_meet() {
+    let folder = folder();
+    let path = folder.path().join("a.csv");
+    let columns = [Column::integer("n")];
+    let begin = |value: i64| {
+        let mut writer = TableWriter::create(&path, &columns).unwrap();
+        writer.write(&[Values::Integers(&[value; 3])]).unwrap();
+        writer
+    };
+    let (first, second) = (begin(1), begin(2));
+    second.finish().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "n\n2\n2\n2\n");
+    first.finish().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "n\n1\n1\n1\n");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_stays_and_its_target_is_replaced() {
