@@ -8,7 +8,7 @@ const LAST_SECOND: i64 = 253_402_300_799;
 /// 0001-01-01T00:00:00Z.
 const FIRST_SECOND: i64 = -62_135_596_800;
 /// Greatest factor of a drift.
-pub const MAX_FACTOR: f64 = 100.0;
+pub(super) const MAX_FACTOR: f64 = 100.0;
 
 /// Size, place in time and seed of a simulation. The default is the handbook's.
 #[derive(Debug, Clone, PartialEq)]

@@ -147,7 +147,7 @@ fn a_batch_that_does_not_fit_is_refused_and_the_table_goes_on() {
     let folder = folder();
     let path = folder.path().join("a.csv");
     let mut writer = TableWriter::create(&path, &[Column::integer("n"), Column::timestamp("t")]).unwrap();
-    let far = super::values::Values::Timestamps(&[0, i64::MAX]);
+    let far = Values::Timestamps(&[0, i64::MAX]);
     let refused = |result: Result<(), FileError>| result.unwrap_err().to_string();
     let message = refused(writer.write(&[Values::Integers(&[1])]));
     assert_eq!(message, "the table's columns: the batch has 1 columns, the table 2");
