@@ -230,7 +230,7 @@ impl std::ops::DerefMut for Row {
 }
 
 /// The one cast from features to model inputs.
-#[allow(clippy::cast_possible_truncation)]
+
 fn cast(row: &[f64]) -> impl Iterator<Item = f32> {
     row.iter().map(|value| *value as f32)
 }
