@@ -147,7 +147,8 @@ pub struct Written {
     pub bytes: u64,
 }
 
-/// Writes a table. Dropped before [`TableWriter::finish`], it leaves no file behind.
+/// Writes a table. Dropped before [`TableWriter::finish`], it leaves no file behind; a process that is killed
+/// leaves a hidden file whose name ends in `.partial`, beside the one that it was meant to be.
 pub struct TableWriter {
     path: PathBuf,
     columns: Vec<Column>,

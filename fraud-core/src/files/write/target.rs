@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,6 +8,8 @@ use super::FileError;
 
 /// Two writers of one process may aim at the same file.
 static NEXT: AtomicU64 = AtomicU64::new(0);
+/// Names tried, where a killed process of the same number has left its own.
+const ATTEMPTS: usize = 1_000;
 
 /// A file that appears under its name only when it is complete; dropped before that, it leaves nothing.
 #[derive(Debug)]
@@ -26,13 +29,20 @@ impl Target {
         if path.is_dir() {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
-        let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?;
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}-{}.partial", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
-        let partial = path.with_file_name(hidden);
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&partial).map_err(failed)?;
-        Ok(Self { file: Some(file), partial, path, bytes: 0 })
+        let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?.to_owned();
+        for _ in 0..ATTEMPTS {
+            let mut hidden = OsString::from(".");
+            hidden.push(&name);
+            hidden.push(format!(".{}-{}.partial", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+            let partial = path.with_file_name(hidden);
+            // Never through a file or link that someone else put there.
+            match OpenOptions::new().write(true).create_new(true).open(&partial) {
+                Ok(file) => return Ok(Self { file: Some(file), partial, path, bytes: 0 }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(failed(io::ErrorKind::AlreadyExists.into()))
     }
 
     /// Writes go to `device`; what would be renamed is not there.

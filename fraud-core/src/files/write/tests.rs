@@ -147,7 +147,7 @@ fn a_batch_that_does_not_fit_is_refused_and_the_table_goes_on() {
     let folder = folder();
     let path = folder.path().join("a.csv");
     let mut writer = TableWriter::create(&path, &[Column::integer("n"), Column::timestamp("t")]).unwrap();
-    let far = super::values::Values::Timestamps(&[0, i64::MAX]);
+    let far = Values::Timestamps(&[0, i64::MAX]);
     let refused = |result: Result<(), FileError>| result.unwrap_err().to_string();
     let message = refused(writer.write(&[Values::Integers(&[1])]));
     assert_eq!(message, "the table's columns: the batch has 1 columns, the table 2");
@@ -192,6 +192,24 @@ fn the_target_changes_only_when_the_table_is_finished() {
     let nowhere = folder.path().join("missing").join("a.csv");
     let error = TableWriter::create(&nowhere, &columns).unwrap_err();
     assert!(matches!(error, FileError::Io { action: "create", .. }), "{error}");
+}
+
+#[test]
+fn writers_of_the_same_file_do_not_meet() {
+    let folder = folder();
+    let path = folder.path().join("a.csv");
+    let columns = [Column::integer("n")];
+    let begin = |value: i64| {
+        let mut writer = TableWriter::create(&path, &columns).unwrap();
+        writer.write(&[Values::Integers(&[value; 3])]).unwrap();
+        writer
+    };
+    let (first, second) = (begin(1), begin(2));
+    second.finish().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "n\n2\n2\n2\n");
+    first.finish().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "n\n1\n1\n1\n");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[cfg(unix)]
