@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fraud_core::error::StoreError;
-use fraud_core::features::{MemoryStore, Profile, ProfilePlan};
+use fraud_core::features::{Label, MemoryStore, Profile, ProfilePlan};
 
 use super::batch::{Batch, Reject};
 use super::error::ReplayError;
@@ -31,7 +31,7 @@ impl Observer<'_> {
                 Ok(()) => {
                     if let (Some(delay), Some(fraud)) = (self.label_delay, batch.labels[index]) {
                         let observed_at = transaction.time + i64::from(delay);
-                        self.store.label(&transaction.transaction_id, fraud, observed_at);
+                        self.store.label(&transaction.transaction_id, Label { fraud, observed_at });
                     }
                     batch.swap(kept, index);
                     kept += 1;

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use fraud_core::features::{MemoryStore, StoreSettings};
+use fraud_core::model::LoadOptions;
 use fraud_core::{Model, Policy, Scorer};
 
 use super::batch::{Batch, Reject};
@@ -48,25 +49,29 @@ pub fn run(options: &Options) -> Result<Summary, ReplayError> {
     }
     outputs.finish()?;
     if let Some(path) = &options.save_state {
-        store.snapshot(path)?;
+        store.snapshot(path, &[])?;
     }
     Ok(tally.finish(options, sorting, start.elapsed()))
 }
 
 fn scorer(options: &Options) -> Result<Scorer, ReplayError> {
     let policy = options.policy.as_deref().map_or_else(|| Ok(Policy::default()), Policy::from_path)?;
-    
-    Ok(Scorer::without_model(&policy)?)
+    let model = match &options.model {
+        Some(path) => Model::from_path(path, &LoadOptions::default())?,
+        None => Model::embedded()?,
+    };
+    Ok(Scorer::new(Arc::new(model), &policy)?)
 }
 
 /// An empty store that keeps what the features look back to, or the saved one.
 fn store(options: &Options, scorer: &Scorer) -> Result<MemoryStore, ReplayError> {
-    let store = MemoryStore::new(StoreSettings::default());
-    scorer.features().check_history(1000000000)?;
-    if let Some(path) = &options.load_state {
-        store.restore(path)?;
+    let defaults = StoreSettings::default();
+    // A replay is worth any memory that the windows need; what does not fit should not be left out.
+    let settings = StoreSettings { history: defaults.history.max(scorer.features().history()), max_bytes: u64::MAX, ..defaults };
+    match &options.load_state {
+        Some(path) => Ok(MemoryStore::restore(path, settings)?.0),
+        None => Ok(MemoryStore::new(settings)),
     }
-    Ok(store)
 }
 
 struct Stages<'a> {
