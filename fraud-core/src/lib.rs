@@ -4,4 +4,5 @@
 pub mod duration;
 pub mod error;
 pub mod features;
+pub mod model;
 pub mod transaction;
