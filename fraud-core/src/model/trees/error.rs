@@ -84,6 +84,12 @@ pub enum TreeError {
         /// How many weights there are.
         weights: usize,
     },
+    /// Leaves list more weights than there are: they share some.
+    #[error("leaf {node} lists weights that other leaves list as well")]
+    WeightsShared {
+        /// The leaf.
+        node: usize,
+    },
     /// A target or class that does not exist.
     #[error("weight {weight} is for target {target}, there are {targets}")]
     TargetOutOfRange {

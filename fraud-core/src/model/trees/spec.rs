@@ -129,11 +129,12 @@ pub struct TreeSpec {
     pub roots: Vec<u32>,
     /// All nodes of all trees; a node has at most one parent, a root none.
     pub nodes: Vec<Node>,
-    /// All leaf weights; ranges of nodes may overlap.
+    /// All leaf weights, each listed by one leaf; those of one leaf and one target add up.
     pub weights: Vec<LeafWeight>,
     /// The sets that [`Mode::Member`] names.
     pub sets: Vec<Vec<f32>>,
-    /// As in the file: empty, one value, or one per target. Other lengths are ignored, as ONNX Runtime does.
+    /// As in the file; any length. ONNX Runtime decides what each length means: for a regressor, one value per
+    /// target or nothing; for a classifier, values in the order of its classes; surplus values are ignored.
     pub base_values: Vec<f64>,
     /// How trees are combined.
     pub aggregate: Aggregate,
