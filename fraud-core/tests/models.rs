@@ -57,7 +57,8 @@ fn difference(model: &Model, rows: &[f32], expected: &[f32]) -> Result<f32, Stri
         let single = model.predict(&rows[at * width..][..width]).map_err(|error| error.to_string())?;
         for actual in [batch[at], single] {
             let off = (actual - expected).abs() / expected.abs().max(1.0);
-            worst = if off.is_nan() && !(actual.is_nan() && expected.is_nan()) { f32::INFINITY } else { worst.max(off) };
+            worst =
+                if off.is_nan() && !(actual.is_nan() && expected.is_nan()) { f32::INFINITY } else { worst.max(off) };
         }
     }
     Ok(worst)
@@ -71,7 +72,8 @@ fn reference_models_answer_as_onnx_runtime() {
     let mut wrong = Vec::new();
     for name in index.as_object().unwrap().keys() {
         // Those with classes `fraud` and `genuine` are expected to answer the second.
-        let score = ["autoencoder", "isoforest", "rf10_regressor", "lr_strlabel", "rf10_strlabel"].contains(&name.as_str());
+        let score =
+            ["autoencoder", "isoforest", "rf10_regressor", "lr_strlabel", "rf10_strlabel"].contains(&name.as_str());
         let kind = if score { OutputKind::Score } else { OutputKind::Probability };
         let expected = npy::read(&folder.join(format!("{name}.expected.npy"))).unwrap();
         let start = std::time::Instant::now();

@@ -100,9 +100,8 @@ impl Column {
     /// Checks that the type can hold the field of that name.
     pub(super) fn new(name: &'static str, descriptor: ColumnDescPtr) -> std::result::Result<Self, Problem> {
         let meaning = meaning(&descriptor);
-        let number = |meaning| {
-            matches!(meaning, Meaning::Integer | Meaning::Unsigned | Meaning::Number | Meaning::Decimal(_))
-        };
+        let number =
+            |meaning| matches!(meaning, Meaning::Integer | Meaning::Unsigned | Meaning::Number | Meaning::Decimal(_));
         let (fits, expected): (fn(Meaning, &dyn Fn(Meaning) -> bool) -> bool, _) = match name {
             "tx_amount" => (|meaning, number| number(meaning), "a number (integer, float, double or decimal)"),
             "tx_datetime" => (
@@ -199,9 +198,9 @@ fn integer<'a>(value: i64, meaning: Meaning) -> RawValue<'a> {
 
 fn bytes(bytes: &[u8], meaning: Meaning) -> RawValue<'_> {
     match meaning {
-        Meaning::Decimal(divisor) => big_endian(bytes).map_or(RawValue::OutOfRange, |unscaled| {
-            RawValue::Float(unscaled as f64 / divisor)
-        }),
+        Meaning::Decimal(divisor) => {
+            big_endian(bytes).map_or(RawValue::OutOfRange, |unscaled| RawValue::Float(unscaled as f64 / divisor))
+        }
         _ => std::str::from_utf8(bytes).map_or(RawValue::NotUtf8, |text| RawValue::Text(text.into())),
     }
 }
@@ -244,9 +243,10 @@ fn meaning(descriptor: &ColumnDescriptor) -> Option<Meaning> {
             (None, ConvertedType::TIMESTAMP_MILLIS) => Some(Meaning::Instant(1_000)),
             (None, ConvertedType::TIMESTAMP_MICROS) => Some(Meaning::Instant(1_000_000)),
             (None, ConvertedType::TIME_MILLIS | ConvertedType::TIME_MICROS) => None,
-            (None, ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64) => {
-                Some(Meaning::Unsigned)
-            }
+            (
+                None,
+                ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64,
+            ) => Some(Meaning::Unsigned),
             (None, _) => Some(Meaning::Integer),
         },
     }
