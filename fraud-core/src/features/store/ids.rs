@@ -144,7 +144,7 @@ impl Ids {
 
     /// Adds an event; an expired one of the same id is forgotten.
     pub fn add(&mut self, key: Key, event: Event, secret: &Secret) -> u32 {
-        if !self.chunks.back().is_some_and(|chunk| chunk.len < CHUNK) {
+        if self.chunks.back().is_none_or(|chunk| chunk.len == CHUNK) {
             let chunk = self.spare.take().unwrap_or_else(|| Arc::new(Chunk::empty()));
             self.chunks.push_back(chunk);
         }
