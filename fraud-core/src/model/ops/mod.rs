@@ -8,6 +8,7 @@ mod encode;
 pub(crate) mod kernel;
 mod linear;
 mod math;
+mod one_hot;
 mod post;
 mod scaling;
 mod trees;
@@ -66,6 +67,9 @@ pub(crate) fn reader() -> Onnx {
     fn array_feature_extractor(_: &ParsingContext, node: &NodeProto) -> Built {
         built(columns::array_feature_extractor(node))
     }
+    fn one_hot(_: &ParsingContext, node: &NodeProto) -> Built {
+        built(one_hot::one_hot(node))
+    }
     fn column(_: &ParsingContext, node: &NodeProto) -> Built {
         built(columns::column(node))
     }
@@ -76,7 +80,7 @@ pub(crate) fn reader() -> Onnx {
         built(math::log_sum_exp(context, node))
     }
     let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
-    let own: [(&'static str, fn(&ParsingContext, &NodeProto) -> Built); 15] = [
+    let own: [(&'static str, fn(&ParsingContext, &NodeProto) -> Built); 16] = [
         ("TreeEnsembleClassifier", classifier),
         ("TreeEnsembleRegressor", regressor),
         ("TreeEnsemble", ensemble),
@@ -87,6 +91,7 @@ pub(crate) fn reader() -> Onnx {
         ("Binarizer", binarizer),
         ("Normalizer", normalizer),
         ("LabelEncoder", label_encoder),
+        ("OneHotEncoder", one_hot),
         ("FeatureVectorizer", feature_vectorizer),
         ("ArrayFeatureExtractor", array_feature_extractor),
         (COLUMN, column),
