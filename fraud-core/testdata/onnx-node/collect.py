@@ -10,7 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 HERE = pathlib.Path(__file__).parent
-KINDS = {"float32": "f32", "float64": "f64", "int64": "i64", "object": "text"}
+KINDS = {"float32": "f32", "float64": "f64", "int64": "i64", "int16": "i16", "object": "text"}
 
 
 def tensor(path):

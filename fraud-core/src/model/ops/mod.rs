@@ -103,3 +103,6 @@ pub(crate) fn reader() -> Onnx {
     }
     onnx
 }
+
+#[cfg(test)]
+mod tests;
