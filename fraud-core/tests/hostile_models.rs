@@ -99,8 +99,16 @@ fn truncated_files_are_refused() {
 fn damaged_files_do_no_harm() {
     let mut random = ChaCha8Rng::seed_from_u64(11);
     let names = [
-        "skl_decision_tree", "skl_lr_zipmap", "torch_relu", "torch_dynamic_reshape", "op_encoder_words", "op_ensemble_member",
-        "skl_imputer_mean", "autoencoder", "torch_embedding", "skl_voting_soft",
+        "skl_decision_tree",
+        "skl_lr_zipmap",
+        "torch_relu",
+        "torch_dynamic_reshape",
+        "op_encoder_words",
+        "op_ensemble_member",
+        "skl_imputer_mean",
+        "autoencoder",
+        "torch_embedding",
+        "skl_voting_soft",
     ];
     let (mut loaded, mut refused) = (0, 0);
     for name in names {

@@ -76,18 +76,21 @@ fn metadata_is_read() {
     let all: serde_json::Map<String, serde_json::Value> =
         features.names().map(|name| (name.to_owned(), one.clone())).collect();
     let baseline = serde_json::json!({"features": all, "score": {"edges": [0.5], "counts": [9, 1]}}).to_string();
-    let bytes = with("lgbm_default", &[
-        ("fraud.format", "1"),
-        ("fraud.name", "boosted"),
-        ("fraud.version", "2026-01"),
-        ("fraud.features", &features.to_json()),
-        ("fraud.thresholds", r#"{"review_at": 0.25, "decline_at": 0.5}"#),
-        ("fraud.training", r#"{"from": "2018-07-25", "to": "2018-07-31", "rows": 10, "seeds": [1, 2]}"#),
-        ("fraud.metrics", r#"{"roc_auc": 0.88}"#),
-        ("fraud.baseline", &baseline),
-        ("fraud.golden", &golden),
-        ("another.key", "passed over"),
-    ]);
+    let bytes = with(
+        "lgbm_default",
+        &[
+            ("fraud.format", "1"),
+            ("fraud.name", "boosted"),
+            ("fraud.version", "2026-01"),
+            ("fraud.features", &features.to_json()),
+            ("fraud.thresholds", r#"{"review_at": 0.25, "decline_at": 0.5}"#),
+            ("fraud.training", r#"{"from": "2018-07-25", "to": "2018-07-31", "rows": 10, "seeds": [1, 2]}"#),
+            ("fraud.metrics", r#"{"roc_auc": 0.88}"#),
+            ("fraud.baseline", &baseline),
+            ("fraud.golden", &golden),
+            ("another.key", "passed over"),
+        ],
+    );
     let model = load(&bytes).unwrap();
     let metadata = model.metadata();
     assert_eq!((model.name(), model.version()), ("boosted", "2026-01"));
@@ -125,7 +128,10 @@ fn metadata_that_cannot_be_used_is_refused_by_key() {
     }
     let twice = with("lgbm_default", &[("fraud.name", "a"), ("fraud.name", "b")]);
     assert!(matches!(load(&twice), Err(ModelError::Metadata { .. })));
-    assert!(matches!(load(&with("lgbm_default", &[("fraud.features", r#"["TX_COLOUR"]"#)])), Err(ModelError::Feature(_))));
+    assert!(matches!(
+        load(&with("lgbm_default", &[("fraud.features", r#"["TX_COLOUR"]"#)])),
+        Err(ModelError::Feature(_))
+    ));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use fraud_core::model::{LoadOptions, Model, OutputKind, OutputOptions};
 use serde::Deserialize;
 
 #[path = "support/npy.rs"]
+#[allow(dead_code)]
 mod npy;
 
 const TOLERANCE: f32 = 1e-5;
@@ -62,7 +63,8 @@ fn difference(model: &Model, rows: &[f32], expected: &[f32]) -> Result<f32, Stri
         let single = model.predict(&rows[at * width..][..width]).map_err(|error| error.to_string())?;
         for actual in [batch[at], single] {
             let off = (actual - expected).abs() / expected.abs().max(1.0);
-            worst = if off.is_nan() && !(actual.is_nan() && expected.is_nan()) { f32::INFINITY } else { worst.max(off) };
+            worst =
+                if off.is_nan() && !(actual.is_nan() && expected.is_nan()) { f32::INFINITY } else { worst.max(off) };
         }
     }
     Ok(worst)
@@ -76,7 +78,8 @@ fn reference_models_answer_as_onnx_runtime() {
     let mut wrong = Vec::new();
     for name in index.as_object().unwrap().keys() {
         // Those with classes `fraud` and `genuine` are expected to answer the second.
-        let score = ["autoencoder", "isoforest", "rf10_regressor", "lr_strlabel", "rf10_strlabel"].contains(&name.as_str());
+        let score =
+            ["autoencoder", "isoforest", "rf10_regressor", "lr_strlabel", "rf10_strlabel"].contains(&name.as_str());
         let kind = if score { OutputKind::Score } else { OutputKind::Probability };
         let expected = npy::read(&folder.join(format!("{name}.expected.npy"))).unwrap();
         let start = std::time::Instant::now();
@@ -114,7 +117,9 @@ fn outcome(entry: &Entry, folder: &Path, (inputs, missing): (&npy::Matrix, &npy:
             let tolerance = if entry.loose { 2e-3 } else { TOLERANCE };
             if off <= tolerance { Ok(format!("yes ({})", model.engine())) } else { Err(format!("it is off by {off}")) }
         }
-        (Err(ModelError::UnsupportedOperator { operator, advice, .. }), Some(expected)) if operator.ends_with(expected) => {
+        (Err(ModelError::UnsupportedOperator { operator, advice, .. }), Some(expected))
+            if operator.ends_with(expected) =>
+        {
             Ok(format!("no: {operator}; {advice}"))
         }
         (Err(error), _) => Err(error.to_string()),
@@ -138,7 +143,8 @@ fn exported_models_answer_as_onnx_runtime_and_the_table_says_so() {
         }
         match outcome(entry, &folder, (&inputs, &missing)) {
             Ok(works) => {
-                let about = [&entry.exporter, &entry.family, &entry.options, &entry.opset].map(|text| text.replace('|', "/"));
+                let about =
+                    [&entry.exporter, &entry.family, &entry.options, &entry.opset].map(|text| text.replace('|', "/"));
                 rows.push(format!("| {} | {works} |", about.join(" | ")));
             }
             Err(problem) => wrong.push(format!("{}: {problem}", entry.name)),

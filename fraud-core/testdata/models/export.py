@@ -113,7 +113,7 @@ def keep(model, name, exporter, family, **about):
     if about.get("loose"):
         entry["loose"] = True
     operators = sorted({node.op_type for node in model.graph.node})
-    known_missing = {"SVMClassifier", "SVMRegressor", "Scan", "Loop"}.intersection(operators)
+    known_missing = {"Scan", "Loop"}.intersection(operators)
     if known_missing:
         entry["unsupported"] = sorted(known_missing)[0]
     ENTRIES.append(entry)

@@ -81,7 +81,8 @@ pub(crate) fn producers(graph: &GraphProto) -> HashMap<&str, usize> {
 /// A tensor that the file states: an initializer, or the value of a Constant node.
 pub(crate) fn constant<'a>(graph: &'a GraphProto, name: &str) -> Option<&'a TensorProto> {
     graph.initializer.iter().find(|tensor| tensor.name == name).or_else(|| {
-        let node = graph.node.iter().find(|node| node.op_type == "Constant" && node.output.iter().any(|out| out == name))?;
+        let node =
+            graph.node.iter().find(|node| node.op_type == "Constant" && node.output.iter().any(|out| out == name))?;
         Attributes(node).tensor("value")
     })
 }
@@ -114,9 +115,11 @@ fn sort(graph: &mut GraphProto) -> Result<(), ModelError> {
             }
         }
     }
-    if let Some(output) = graph.output.iter().find(|value| {
-        !made.contains_key(value.name.as_str()) && !known.contains(value.name.as_str())
-    }) {
+    if let Some(output) = graph
+        .output
+        .iter()
+        .find(|value| !made.contains_key(value.name.as_str()) && !known.contains(value.name.as_str()))
+    {
         return Err(bad_graph(format!("nothing makes the output `{}`", shown(&output.name))));
     }
     let mut order: Vec<usize> = (0..graph.node.len()).filter(|index| waiting[*index] == 0).collect();

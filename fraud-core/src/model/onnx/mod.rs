@@ -31,7 +31,9 @@ pub(crate) fn decode(bytes: &[u8], reader: &Onnx) -> Result<ModelProto, ModelErr
     let not_onnx = |problem: String| ModelError::NotOnnx { problem };
     let proto = reader.proto_model_for_read(&mut Cursor::new(bytes)).map_err(|error| not_onnx(format!("{error:#}")))?;
     if proto.graph.as_ref().is_none_or(|graph| graph.output.is_empty()) {
-        return Err(not_onnx("it holds no graph with an output: it is empty, truncated or another kind of file".to_owned()));
+        return Err(not_onnx(
+            "it holds no graph with an output: it is empty, truncated or another kind of file".to_owned(),
+        ));
     }
     if !proto.functions.is_empty() {
         return Err(bad_graph("it has local functions: inline them first (onnx.inliner.inline_local_functions)"));

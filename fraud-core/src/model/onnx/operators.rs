@@ -38,10 +38,6 @@ pub(crate) fn unsupported(node: &NodeProto) -> ModelError {
 
 fn advice(operator: &str) -> &'static str {
     match operator {
-        "SVMClassifier" | "SVMRegressor" => {
-            "support vector machines are too slow to serve here; export a linear model \
-             (LinearSVC inside CalibratedClassifierCV) or trees"
-        }
         "StringNormalizer" | "TfIdfVectorizer" | "StringConcat" | "StringSplit" | "RegexFullMatch" | "Tokenizer"
         | "DictVectorizer" | "CastMap" => "features are numbers only; drop the text step from the pipeline",
         "Loop" | "Scan" | "SequenceConstruct" | "SequenceAt" | "ConcatFromSequence" | "SequenceInsert" => {

@@ -35,7 +35,7 @@ pub(crate) fn check(tensor: &TensorProto) -> Result<(), String> {
         .ok_or_else(|| format!("tensor `{name}` has the element type {}, which is not supported", tensor.data_type))?;
     let found = if bytes > 0 && !tensor.raw_data.is_empty() {
         let raw = tensor.raw_data.len() as u64;
-        if raw % bytes == 0 { raw / bytes } else { u64::MAX }
+        if raw.is_multiple_of(bytes) { raw / bytes } else { u64::MAX }
     } else {
         let lists = [
             tensor.float_data.len(),

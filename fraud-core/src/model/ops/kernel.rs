@@ -29,9 +29,8 @@ pub(crate) trait RowKernel: Debug + Send + Sync + 'static {
     fn classes(&self, x: &[f32], width: usize, scores: &[f32]) -> Vec<usize> {
         let _ = x;
         let columns = self.width(width).unwrap_or(1).max(1);
-        let best = |row: &[f32]| {
-            (1..row.len()).fold(0, |best, column| if row[column] > row[best] { column } else { best })
-        };
+        let best =
+            |row: &[f32]| (1..row.len()).fold(0, |best, column| if row[column] > row[best] { column } else { best });
         scores.chunks_exact(columns).map(best).collect()
     }
 }
@@ -117,12 +116,12 @@ impl EvalOp for LabelOp {
         self.kernel.rows(x, width, &mut scores);
         let classes = self.kernel.classes(x, width, &scores);
         let answer = match &self.labels {
-            ClassLabels::Integers(labels) => {
-                tensor1(&classes.iter().map(|class| labels.get(*class).copied().unwrap_or_default()).collect::<Vec<_>>())
-            }
-            ClassLabels::Texts(labels) => {
-                tensor1(&classes.iter().map(|class| labels.get(*class).cloned().unwrap_or_default()).collect::<Vec<_>>())
-            }
+            ClassLabels::Integers(labels) => tensor1(
+                &classes.iter().map(|class| labels.get(*class).copied().unwrap_or_default()).collect::<Vec<_>>(),
+            ),
+            ClassLabels::Texts(labels) => tensor1(
+                &classes.iter().map(|class| labels.get(*class).cloned().unwrap_or_default()).collect::<Vec<_>>(),
+            ),
         };
         Ok(tvec!(answer.into_shape(rows)?.into_tvalue()))
     }

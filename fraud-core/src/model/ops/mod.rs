@@ -11,6 +11,7 @@ mod math;
 mod one_hot;
 mod post;
 mod scaling;
+mod svm;
 mod trees;
 
 use tract_onnx::Onnx;
@@ -23,6 +24,7 @@ use crate::error::ModelError;
 pub(crate) use columns::COLUMN;
 pub(crate) use kernel::RowOp;
 
+type Builder = fn(&ParsingContext, &NodeProto) -> Built;
 type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 fn built(expansion: Result<impl Expansion, ModelError>) -> Built {
@@ -73,6 +75,12 @@ pub(crate) fn reader() -> Onnx {
     fn column(_: &ParsingContext, node: &NodeProto) -> Built {
         built(columns::column(node))
     }
+    fn svm_classifier(_: &ParsingContext, node: &NodeProto) -> Built {
+        built(svm::classifier(node))
+    }
+    fn svm_regressor(_: &ParsingContext, node: &NodeProto) -> Built {
+        built(svm::regressor(node))
+    }
     fn sigmoid(_: &ParsingContext, _: &NodeProto) -> Built {
         Ok((expand(math::Sigmoid), Vec::new()))
     }
@@ -80,12 +88,14 @@ pub(crate) fn reader() -> Onnx {
         built(math::log_sum_exp(context, node))
     }
     let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
-    let own: [(&'static str, fn(&ParsingContext, &NodeProto) -> Built); 16] = [
+    let own: [(&'static str, Builder); 18] = [
         ("TreeEnsembleClassifier", classifier),
         ("TreeEnsembleRegressor", regressor),
         ("TreeEnsemble", ensemble),
         ("LinearClassifier", linear_classifier),
         ("LinearRegressor", linear_regressor),
+        ("SVMClassifier", svm_classifier),
+        ("SVMRegressor", svm_regressor),
         ("Scaler", scaler),
         ("Imputer", imputer),
         ("Binarizer", binarizer),
