@@ -22,11 +22,11 @@ const MAX_ROW_ELEMENTS: i64 = 1 << 24;
 /// Rows given to tract at a time.
 const BLOCK: usize = 256;
 
-/// tract's plan of a graph, with a state per thread.
+/// tract's plan of a graph, with as many states as threads have run it at once.
 #[derive(Debug)]
 pub(super) struct Plan {
     runnable: Arc<TypedRunnableModel>,
-    states: [Mutex<Option<TypedSimpleState>>; SHARDS],
+    states: [Mutex<Vec<TypedSimpleState>>; SHARDS],
     /// The graph only takes one row at a time.
     single: bool,
     columns: usize,
@@ -53,7 +53,7 @@ pub(super) fn build(
         return Ok(engine);
     }
     let runnable = guarded(|| model.into_runnable())?;
-    Ok(Engine::Plan(Plan::new(runnable, (single, columns, column))))
+    Ok(Engine::Plan(Box::new(Plan::new(runnable, (single, columns, column)))))
 }
 
 /// Runs a part of the engine. tract answers some graphs that are not legal with a panic instead of an error: as a
@@ -168,13 +168,13 @@ fn keeps_rows(model: &TypedModel, node: &TypedNode) -> bool {
     from.is_ok_and(|from| from == f32::datum_type()) && cast.to == f64::datum_type()
 }
 
-/// One per thread up to this many; more threads share.
+/// So many stores of states, each used by every so-many-th thread, so that threads seldom meet.
 const SHARDS: usize = 16;
 
 static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Which shard this thread uses. The states themselves cannot be thread-local: tract's give memory back to
+    /// Which store this thread uses. The states themselves cannot be thread-local: tract's give memory back to
     /// thread-local storage when they are dropped, which aborts the process where that happens at a thread's end.
     static SHARD: usize = NEXT_THREAD.fetch_add(1, Ordering::Relaxed) % SHARDS;
 }
@@ -186,9 +186,10 @@ impl Plan {
 
     pub(super) fn run(&self, rows: &[f32], width: usize, out: &mut [f32]) -> Result<(), ModelError> {
         let height = if self.single { 1 } else { BLOCK };
-        let mut held = SHARD.with(|shard| self.states[*shard].lock());
+        let states = SHARD.with(|shard| &self.states[*shard]);
         // A state that fails half-way is not put back.
-        let mut state = match held.take() {
+        let held = states.lock().pop();
+        let mut state = match held {
             Some(state) => state,
             None => self.runnable.spawn().map_err(|error| ModelError::Run { problem: shortened(&error) })?,
         };
@@ -198,7 +199,7 @@ impl Plan {
                 other => other,
             })?;
         }
-        *held = Some(state);
+        states.lock().push(state);
         Ok(())
     }
 

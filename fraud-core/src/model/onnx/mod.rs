@@ -4,6 +4,7 @@ pub(crate) mod attributes;
 pub(crate) mod ensemble;
 pub(crate) mod ensemble5;
 mod graph;
+mod half;
 mod isolation;
 mod limits;
 mod operators;
@@ -65,6 +66,7 @@ pub(crate) fn prepare(
     let names: std::collections::HashSet<String> = graph.initializer.iter().map(|tensor| tensor.name.clone()).collect();
     graph.input.retain(|input| !names.contains(&input.name));
     graph::prune(graph);
+    half::widen(graph);
     operators::check(graph, reader)?;
     limits::constants(graph)?;
     if isolation::fold(graph, reader)? {
