@@ -33,8 +33,8 @@ struct Contender {
 }
 
 const MODELS: [&str; 4] = ["lgbm100x31", "xgb100d6", "rf100", "lgbm500x63"];
-/// Least time of one contender in one round.
-const TURN: Duration = Duration::from_millis(3);
+/// Time of one contender in one round: well below a scheduler slice, so that most rounds are undisturbed.
+const TURN: Duration = Duration::from_micros(300);
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,10 +42,8 @@ fn main() -> anyhow::Result<()> {
         arguments.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str())).collect();
     let path = |name: &str| options.get(name).map(PathBuf::from);
     let models = path("--models").context("--models DIR is needed")?;
-    let rounds: usize = options.get("--rounds").unwrap_or(&"31").parse()?;
-    if let Some(library) = path("--onnxruntime") {
-        onnxruntime::load(&library)?;
-    }
+    let rounds: usize = options.get("--rounds").unwrap_or(&"301").parse()?;
+    let environment = path("--onnxruntime").map(|library| onnxruntime::load(&library)).transpose()?;
     let (singles, width) = read_npy(&models.join("inputs.npy"))?;
     let doubles = singles.iter().copied().map(f64::from).collect();
     let input = Input { width, singles, doubles };
@@ -55,8 +53,9 @@ fn main() -> anyhow::Result<()> {
         let file = |suffix: &str| Some(models.join(format!("{name}{suffix}"))).filter(|path| path.exists());
         let Some(onnx) = file(".onnx") else { continue };
         let mut contenders = vec![ours(&onnx, width)?];
-        if path("--onnxruntime").is_some() {
-            contenders.push(Contender { name: "ONNX Runtime (Rust, ort)", run: onnxruntime::contender(&onnx)? });
+        if let Some(environment) = &environment {
+            let run = onnxruntime::contender(environment, &onnx)?;
+            contenders.push(Contender { name: "ONNX Runtime (Rust, ort)", run });
         }
         if let (Some(library), Some(text)) = (path("--lightgbm"), file(".lgb.txt")) {
             contenders.push(Contender { name: "LightGBM C API", run: native::lightgbm(&library, &text, width)? });

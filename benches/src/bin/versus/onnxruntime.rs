@@ -3,20 +3,21 @@
 use std::path::Path;
 
 use anyhow::anyhow;
+use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
 
 use super::Run;
 
-pub fn load(library: &Path) -> anyhow::Result<()> {
-    ort::init_from(library).map_err(|error| anyhow!("{error}"))?.commit();
-    Ok(())
+pub fn load(library: &Path) -> anyhow::Result<Environment> {
+    let builder = ort::init_from(library).map_err(|error| anyhow!("{error}"))?;
+    builder.build().map_err(|error| anyhow!("{error}"))
 }
 
-pub fn contender(onnx: &Path) -> anyhow::Result<Run> {
+pub fn contender(environment: &Environment, onnx: &Path) -> anyhow::Result<Run> {
     let text = |error: &dyn std::fmt::Display| anyhow!("{error}");
-    let mut session = Session::builder()
+    let mut session = Session::builder(environment)
         .map_err(|error| text(&error))?
         .with_intra_threads(1)
         .map_err(|error| text(&error))?
