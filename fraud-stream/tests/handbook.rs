@@ -3,6 +3,8 @@
 //!
 //! The data lies outside of the project; without it these tests say so and pass.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use std::collections::HashMap;
@@ -159,12 +161,12 @@ fn close(one: f64, other: f64) -> bool {
 }
 
 /// The matrix as replay writes it: ids, then features.
-fn replayed(folder: &Folder, input: PathBuf) -> (Vec<f64>, Vec<Vec<f64>>) {
+fn replayed(folder: &Folder, input: &std::path::Path) -> (Vec<f64>, Vec<Vec<f64>>) {
     let matrix = folder.file("features.parquet");
     let options = Options {
         labels: Labels::TxFraud,
         features: Some(matrix.clone()),
-        ..Options::new(&input, &folder.file("out.jsonl"))
+        ..Options::new(input, &folder.file("out.jsonl"))
     };
     let summary = run(&options).unwrap();
     print!("{summary}");
@@ -208,7 +210,7 @@ fn features_of_the_first_weeks() {
     let Some(data) = Data::read(21) else { return };
     let folder = Folder::new();
     data.write(&folder.file("in.parquet"));
-    let matrix = replayed(&folder, folder.file("in.parquet"));
+    let matrix = replayed(&folder, &folder.file("in.parquet"));
     assert_definitions(&data, &matrix);
     assert_sample(&data, &matrix, 28_000);
 }
@@ -220,7 +222,7 @@ fn features_of_all_transactions() {
     let (Some(data), Some(source)) = (Data::read(i64::MAX / DAY), handbook()) else { return };
     assert_eq!(data.ids.len(), 1_754_155);
     let folder = Folder::new();
-    let matrix = replayed(&folder, source.join("transactions.parquet"));
+    let matrix = replayed(&folder, &source.join("transactions.parquet"));
     assert_definitions(&data, &matrix);
     assert_sample(&data, &matrix, 170_000);
 }

