@@ -26,7 +26,7 @@ const TAIL_BYTES: u64 = 8;
 /// Largest metadata that is read. A row group costs about a hundred bytes a column.
 const MAX_METADATA_BYTES: u64 = 16 << 20;
 /// No file packs more rows into a byte; one that claims to is not to be believed.
-const MAX_ROWS_PER_BYTE: u64 = 256;
+const MAX_ROWS_PER_BYTE: u64 = 64;
 /// Rows decoded at once.
 const BATCH_ROWS: usize = 4_096;
 
