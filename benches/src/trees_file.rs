@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use fraud_core::model::trees::{Aggregate, LeafWeight, Mode, Node, PostTransform, Precision, Task, TreeSpec};
 use tract_onnx::pb::{AttributeProto, NodeProto};
+use tract_onnx::prelude::Framework;
 
 /// The first tree operator of the file, for rows of `features`.
 ///
