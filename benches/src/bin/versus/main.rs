@@ -89,7 +89,11 @@ fn ours(onnx: &Path, width: usize) -> anyhow::Result<Contender> {
     Ok(Contender { name: "ours", run })
 }
 
-fn duel(model: &str, rows: usize, (input, contenders, rounds): (&Input, &mut [Contender], usize)) -> anyhow::Result<()> {
+fn duel(
+    model: &str,
+    rows: usize,
+    (input, contenders, rounds): (&Input, &mut [Contender], usize),
+) -> anyhow::Result<()> {
     let last = input.singles.len() / input.width - 256;
     let mut expected = vec![0.0; 256];
     (contenders[0].run)(input, 0, &mut expected)?;

@@ -10,16 +10,8 @@ use libloading::Library;
 use super::Run;
 
 type CreateFromFile = unsafe extern "C" fn(*const c_char, *mut c_int, *mut *mut c_void) -> c_int;
-type FastInit = unsafe extern "C" fn(
-    *mut c_void,
-    c_int,
-    c_int,
-    c_int,
-    c_int,
-    i32,
-    *const c_char,
-    *mut *mut c_void,
-) -> c_int;
+type FastInit =
+    unsafe extern "C" fn(*mut c_void, c_int, c_int, c_int, c_int, i32, *const c_char, *mut *mut c_void) -> c_int;
 type FastRow = unsafe extern "C" fn(*mut c_void, *const c_void, *mut i64, *mut f64) -> c_int;
 type Rows = unsafe extern "C" fn(
     *mut c_void,

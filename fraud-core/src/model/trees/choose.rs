@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn many_small_trees_are_bit_sets_and_large_or_tiny_ones_are_walked() {
-        let recipe = Recipe { features: 15, targets: 1, trees: 100, branching: 100, max_depth: 5, plain: true, dense: true };
+        let recipe =
+            Recipe { features: 15, targets: 1, trees: 100, branching: 100, max_depth: 5, plain: true, dense: true };
         assert_eq!(chosen(Recipe { max_depth: 7, ..recipe }), Kernel::Lockstep);
         assert_eq!(chosen(Recipe { trees: 1, max_depth: 1, ..recipe }), Kernel::Lockstep);
         assert!(matches!(chosen(Recipe { trees: 300, branching: 95, max_depth: 12, ..recipe }), Kernel::Lockstep));
