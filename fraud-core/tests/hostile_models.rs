@@ -135,3 +135,14 @@ fn damaged_files_do_no_harm() {
     println!("{loaded} damaged files loaded, {refused} were refused");
     assert!(refused > 0);
 }
+
+/// The tests above once more, in a process that may not have more than 1.5 GB of addresses.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_stays_bounded() {
+    let tests = "hostile_files_are_refused bombs_are_refused damaged_files_do_no_harm";
+    let script = format!("ulimit -v 1500000 && exec \"$0\" --exact {tests} --test-threads=1");
+    let this = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("sh").args(["-c", &script]).arg(this).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

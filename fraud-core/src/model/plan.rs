@@ -1,6 +1,5 @@
 //! A prepared graph → tract's optimised plan, or what can be run without it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,6 +11,7 @@ use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_hir::internal::*;
 
 use super::engine::{Chain, Engine};
+use super::guard::{guarded, shortened};
 use super::onnx::output::{Chosen, column};
 use super::ops::RowOp;
 use super::ops::kernel::RowKernel;
@@ -54,19 +54,6 @@ pub(super) fn build(
     }
     let runnable = guarded(|| model.into_runnable())?;
     Ok(Engine::Plan(Box::new(Plan::new(runnable, (single, columns, column)))))
-}
-
-/// Runs a part of the engine. tract answers some graphs that are not legal with a panic instead of an error: as a
-/// last resort that is turned into one.
-fn guarded<T>(run: impl FnOnce() -> TractResult<T>) -> Result<T, ModelError> {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(match error.downcast_ref::<ModelError>() {
-            Some(own) => own.clone(),
-            None => ModelError::BadGraph { problem: shortened(&error) },
-        }),
-        Err(_) => Err(ModelError::BadGraph { problem: "the engine gave up on it".to_owned() }),
-    }
 }
 
 fn typed(reader: &Onnx, proto: &ModelProto, (width, any_height): (usize, bool)) -> Result<TypedModel, ModelError> {
@@ -215,8 +202,4 @@ impl Plan {
         }
         Ok(())
     }
-}
-
-fn shortened(error: &TractError) -> String {
-    format!("{error:#}").chars().take(600).collect()
 }

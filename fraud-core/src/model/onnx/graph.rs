@@ -1,6 +1,7 @@
 //! The graph as the file holds it: checked, put in order, reduced to what one output needs.
 
 use std::collections::{HashMap, HashSet};
+use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 use super::attributes::{Attributes, node_name};
@@ -157,4 +158,19 @@ pub(crate) fn prune(graph: &mut GraphProto) {
     graph.initializer.retain(|tensor| needed.contains(&tensor.name));
     graph.input.retain(|value| needed.contains(&value.name));
     graph.value_info.clear();
+}
+
+/// Drops the shapes that subgraphs declare: the engine finds them itself, and its reader of symbolic dimensions
+/// recurses as deep as a hostile text likes.
+pub(crate) fn forget_shapes(graph: &mut GraphProto) {
+    let subgraphs = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
+    for inner in subgraphs.flat_map(|attribute| attribute.g.iter_mut().chain(&mut attribute.graphs)) {
+        inner.value_info.clear();
+        for value in &mut inner.input {
+            if let Some(Value::TensorType(tensor)) = value.r#type.as_mut().and_then(|kind| kind.value.as_mut()) {
+                tensor.shape = None;
+            }
+        }
+        forget_shapes(inner);
+    }
 }

@@ -16,6 +16,7 @@ use super::attributes::Attributes;
 use super::graph::{constant, producers};
 use super::tensors;
 use crate::error::ModelError;
+use crate::model::guard::guarded;
 
 /// Operators that treat each row by itself, when their constants are single numbers.
 const ELEMENTWISE: [&str; 27] = [
@@ -163,8 +164,8 @@ fn leaf_weights(graph: &GraphProto, reader: &Onnx, (sum, summands): (usize, &[Su
     part.output = graph.node[sum].input.iter().map(output).collect();
     let opset_import = vec![OperatorSetIdProto { domain: String::new(), version: 15 }];
     let proto = ModelProto { ir_version: 8, opset_import, graph: Some(part), ..ModelProto::default() };
-    let outputs =
-        reader.model_for_proto_model(&proto).ok()?.into_typed().ok()?.into_runnable().ok()?.run(tvec!()).ok()?;
+    let run = || reader.model_for_proto_model(&proto)?.into_typed()?.into_runnable()?.run(tvec!());
+    let outputs = guarded(run).ok()?;
     summands
         .iter()
         .zip(outputs.iter())

@@ -67,6 +67,7 @@ pub(crate) fn prepare(
     graph.input.retain(|input| !names.contains(&input.name));
     graph::prune(graph);
     half::widen(graph);
+    graph::forget_shapes(graph);
     operators::check(graph, reader)?;
     limits::constants(graph)?;
     if isolation::fold(graph, reader)? {

@@ -4,6 +4,7 @@ use tract_onnx::pb::NodeProto;
 
 use super::kernel::{RowExpansion, RowKernel};
 use crate::error::ModelError;
+use crate::model::calibration::logistic;
 use crate::model::onnx::attributes::{Attributes, bad};
 use crate::model::onnx::ensemble;
 
@@ -82,19 +83,16 @@ impl RowKernel for Classifier {
             let near: Vec<f64> =
                 self.vectors.chunks_exact(width).map(|vector| self.similarity.of(row, vector)).collect();
             let mut pairwise = vec![vec![0.0; count]; count];
-            let mut pairs = self.pairs.iter();
-            for i in 0..count {
-                for j in i + 1..count {
-                    let Some((rho, a, b)) = pairs.next() else { continue };
-                    let part = |class: usize, run: usize| {
-                        let range = self.classes[class].clone();
-                        range.map(|at| f64::from(self.coefficients[run * total + at]) * near[at]).sum::<f64>()
-                    };
-                    let score = part(i, j - 1) + part(j, i) + rho;
-                    let p = (1.0 - crate::model::calibration::logistic(score * a + b)).clamp(1e-7, 1.0 - 1e-7);
-                    pairwise[i][j] = p;
-                    pairwise[j][i] = 1.0 - p;
-                }
+            let pairs = (0..count).flat_map(|i| (i + 1..count).map(move |j| (i, j)));
+            for ((i, j), (rho, a, b)) in pairs.zip(&self.pairs) {
+                let part = |class: usize, run: usize| {
+                    let range = self.classes[class].clone();
+                    range.map(|at| f64::from(self.coefficients[run * total + at]) * near[at]).sum::<f64>()
+                };
+                let score = part(i, j - 1) + part(j, i) + rho;
+                let p = (1.0 - logistic(score * a + b)).clamp(1e-7, 1.0 - 1e-7);
+                pairwise[i][j] = p;
+                pairwise[j][i] = 1.0 - p;
             }
             for (out, p) in out.iter_mut().zip(coupled(&pairwise)) {
                 *out = p as f32;
@@ -156,8 +154,7 @@ pub(crate) fn classifier(node: &NodeProto) -> Result<RowExpansion, ModelError> {
     }
     let coefficients = attributes.floats("coefficients").to_vec();
     let pairs = count * count.saturating_sub(1) / 2;
-    let lengths_fit = count >= 2
-        && count <= 64
+    let lengths_fit = (2..=64).contains(&count)
         && classes.len() == count
         && [rho.len(), a.len(), b.len()] == [pairs; 3]
         && coefficients.len() == (count - 1) * start;
