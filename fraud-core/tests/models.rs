@@ -61,6 +61,9 @@ fn difference(model: &Model, rows: &[f32], expected: &[f32]) -> Result<f32, Stri
     let mut worst = 0.0_f32;
     for (at, expected) in expected.iter().enumerate() {
         let single = model.predict(&rows[at * width..][..width]).map_err(|error| error.to_string())?;
+        if batch[at].to_bits() != single.to_bits() {
+            return Err(format!("row {at} alone gives {single}, in a batch {}", batch[at]));
+        }
         for actual in [batch[at], single] {
             let off = (actual - expected).abs() / expected.abs().max(1.0);
             worst =

@@ -19,16 +19,11 @@ use crate::error::ModelError;
 
 /// Elements that one row may become anywhere in the graph.
 const MAX_ROW_ELEMENTS: i64 = 1 << 24;
-/// Rows given to tract at a time.
-const BLOCK: usize = 256;
-
 /// tract's plan of a graph, with as many states as threads have run it at once.
 #[derive(Debug)]
 pub(super) struct Plan {
     runnable: Arc<TypedRunnableModel>,
     states: [Mutex<Vec<TypedSimpleState>>; SHARDS],
-    /// The graph only takes one row at a time.
-    single: bool,
     columns: usize,
     column: usize,
 }
@@ -52,8 +47,10 @@ pub(super) fn build(
     if let Some(engine) = direct(&model, width, (columns, column)) {
         return Ok(engine);
     }
+    // What runs one row at a time may as well know it.
+    let model = if single { model } else { typed(reader, proto, (width, false)).unwrap_or(model) };
     let runnable = guarded(|| model.into_runnable())?;
-    Ok(Engine::Plan(Box::new(Plan::new(runnable, (single, columns, column)))))
+    Ok(Engine::Plan(Box::new(Plan::new(runnable, (columns, column)))))
 }
 
 fn typed(reader: &Onnx, proto: &ModelProto, (width, any_height): (usize, bool)) -> Result<TypedModel, ModelError> {
@@ -167,12 +164,13 @@ thread_local! {
 }
 
 impl Plan {
-    fn new(runnable: Arc<TypedRunnableModel>, (single, columns, column): (bool, usize, usize)) -> Self {
-        Self { runnable, states: Default::default(), single, columns, column }
+    fn new(runnable: Arc<TypedRunnableModel>, (columns, column): (usize, usize)) -> Self {
+        Self { runnable, states: Default::default(), columns, column }
     }
 
+    /// One row at a time: several together go through other kernels and other tails of vectors, which round
+    /// otherwise, and an answer must not depend on its neighbours.
     pub(super) fn run(&self, rows: &[f32], width: usize, out: &mut [f32]) -> Result<(), ModelError> {
-        let height = if self.single { 1 } else { BLOCK };
         let states = SHARD.with(|shard| &self.states[*shard]);
         // A state that fails half-way is not put back.
         let held = states.lock().pop();
@@ -180,8 +178,8 @@ impl Plan {
             Some(state) => state,
             None => self.runnable.spawn().map_err(|error| ModelError::Run { problem: shortened(&error) })?,
         };
-        for (rows, out) in rows.chunks(height * width).zip(out.chunks_mut(height)) {
-            guarded(|| self.block(&mut state, (rows, width), out)).map_err(|error| match error {
+        for (row, out) in rows.chunks(width).zip(out) {
+            *out = guarded(|| self.row(&mut state, row)).map_err(|error| match error {
                 ModelError::BadGraph { problem } => ModelError::Run { problem },
                 other => other,
             })?;
@@ -190,16 +188,13 @@ impl Plan {
         Ok(())
     }
 
-    fn block(&self, state: &mut TypedSimpleState, (rows, width): (&[f32], usize), out: &mut [f32]) -> TractResult<()> {
-        let input = Tensor::from_shape(&[out.len(), width], rows)?;
+    fn row(&self, state: &mut TypedSimpleState, row: &[f32]) -> TractResult<f32> {
+        let input = Tensor::from_shape(&[1, row.len()], row)?;
         let outputs = state.run(tvec!(input.into_tvalue()))?;
         let answer = outputs[0].cast_to::<f32>()?;
         let view = answer.try_as_plain_ram()?;
         let values = view.as_slice::<f32>()?;
-        ensure!(values.len() == out.len() * self.columns, "it answered {} numbers", values.len());
-        for (row, out) in values.chunks_exact(self.columns).zip(out) {
-            *out = row[self.column];
-        }
-        Ok(())
+        ensure!(values.len() == self.columns, "it answered {} numbers", values.len());
+        Ok(values[self.column])
     }
 }
