@@ -271,6 +271,12 @@ fn what_cannot_be_done_is_refused_with_the_fitting_code() {
         assert!(!folder.file("out.jsonl").exists(), "{arguments}");
     }
     assert_eq!(lines(&folder.text("out.jsonl.rejected.jsonl")).len(), 2);
+    #[cfg(unix)]
+    {
+        std::fs::write(folder.file("bad.csv"), folder.text("in.csv") + "x\n").unwrap();
+        folder.replays("--input bad.csv --output /dev/null");
+        assert!(!std::path::Path::new("/dev/null.rejected.jsonl").exists());
+    }
     folder.replays("--input empty.jsonl --output out.jsonl --features f.csv");
     assert_eq!(folder.text("out.jsonl"), "");
     let help = String::from_utf8(folder.replay("--help").stdout).unwrap();
