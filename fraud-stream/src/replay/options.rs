@@ -96,7 +96,7 @@ impl Options {
         Format::of(&self.input).map_err(ReplayError::Input)?;
         for path in [Some(&self.output), self.features.as_ref()].into_iter().flatten() {
             if !is_special(path) {
-                write::Format::from_path(path)?;
+                write::format_of(path)?;
             }
         }
         let inputs = [

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use fraud_core::Scorer;
-use fraud_core::files::write::Format;
+use fraud_core::files::Format;
 
 use self::pending::PendingFile;
 use self::table::{AssessmentTable, FeatureTable};
@@ -29,7 +29,7 @@ enum Assessments {
 
 /// Whether the assessments are wanted as JSON lines.
 pub(super) fn wants_json(output: &Path) -> bool {
-    is_special(output) || !matches!(Format::from_path(output), Ok(Format::Parquet | Format::Csv))
+    is_special(output) || !matches!(Format::of(output), Ok(Format::Parquet | Format::Csv))
 }
 
 impl Outputs {
