@@ -29,3 +29,20 @@ pub fn format(seconds: u32) -> String {
     let (unit, size) = UNITS.into_iter().find(|(_, size)| whole(*size)).unwrap_or(('s', 1));
     format!("{}{unit}", seconds / size)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read_and_written() {
+        for (text, seconds) in [("0s", 0), ("90s", 90), ("15m", 900), ("36h", 129_600), ("7d", 604_800)] {
+            assert_eq!(parse(text), Ok(seconds));
+            assert_eq!(format(seconds), text);
+        }
+        assert_eq!(format(86_401), "86401s");
+        for bad in ["", "7", "d", "-1d", "1.5h", "7 d", "1w", "7é", "99999999999s", "99999d"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -300,6 +300,9 @@ pub enum ModelError {
         /// What to set, or empty.
         advice: &'static str,
     },
+    /// The profile was made for other windows than the scorer's: take profile and assessment from one scorer.
+    #[error("the profile was made by another plan: take the plan and the assessment from one scorer")]
+    ForeignProfile,
     /// There is no model, and the policy declares no rules to fall back on.
     #[error("no model is loaded")]
     NoModel,

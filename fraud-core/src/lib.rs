@@ -1,7 +1,34 @@
 //! Real-time fraud scoring: a raw transaction in, a probability, a decision and its reasons out.
-#![warn(missing_docs)]
+//!
+//! ```text
+//! bytes ─parse, validate─▶ Transaction ─observe─▶ Profile ─┐
+//!                                                          ├─▶ Scorer::assess ─▶ Assessment
+//!                             model, policy ───────────────┘
+//! ```
+//!
+//! - [`transaction`]: one payment, validated once; after that its type is trusted.
+//! - [`features`]: what is computed, as data; the store that answers for a customer and a terminal at a
+//!   transaction's event time.
+//! - [`model`]: an ONNX file, checked and made ready.
+//! - [`policy`]: thresholds and rules.
+//! - [`Scorer`]: the whole path; [`SharedScorer`] exchanges it while others score.
+//!
+//! The library knows no HTTP, Kafka, clock, environment or telemetry. Everything here is synchronous.
+#![deny(missing_docs)]
 
+pub mod assessment;
 pub mod duration;
 pub mod error;
 pub mod features;
+#[cfg(feature = "files")]
+pub mod files;
+pub mod model;
+pub mod policy;
+pub mod scorer;
 pub mod transaction;
+
+pub use assessment::{Assessment, Decision, DecisionSource, ModelType, Reason, RiskLevel};
+pub use model::Model;
+pub use policy::Policy;
+pub use scorer::{Scorer, SharedScorer};
+pub use transaction::{Amount, Id, ParseOptions, Parsed, Transaction};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod json;
 mod raw;
@@ -15,6 +15,7 @@ use crate::error::ParseError;
 pub const MAX_ID_BYTES: usize = 128;
 /// Greatest amount, in major currency units.
 pub const MAX_AMOUNT: f64 = 1e9;
+const MAX_UNITS: i64 = 1_000_000_000 * AMOUNT_SCALE;
 /// How many parts of a major currency unit an [`Amount`] counts.
 pub const AMOUNT_SCALE: i64 = 10_000;
 /// Earliest event time read, in Unix seconds: 0001-01-01T00:00:00Z.
@@ -109,6 +110,34 @@ impl Serialize for Id {
     }
 }
 
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(IdReader)
+    }
+}
+
+struct IdReader;
+
+impl serde::de::Visitor<'_> for IdReader {
+    type Value = Id;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text of 1 to 128 bytes or an integer within 64 bits")
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Id, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Id, E> {
+        i64::try_from(value).map(Id::from).map_err(|_| E::invalid_value(serde::de::Unexpected::Unsigned(value), &self))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Id, E> {
+        Id::from_text(text).ok_or_else(|| E::invalid_length(text.len(), &self))
+    }
+}
+
 /// An amount in 1/10,000 of a major currency unit, 0 to 10¹³. Sums of it are exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Amount(i64);
@@ -120,15 +149,23 @@ impl Amount {
         if !(0.0..=MAX_AMOUNT).contains(&value) {
             return None;
         }
+        // A product would round before the rounding: 0.00015 × 10,000 is 1.4999…. So the value is compared
+        // with the number that its neighbours meet at, which is the f64 that a written tie reads as.
+        let below = (value * AMOUNT_SCALE as f64).floor();
+        let tie = (below + 0.5) / AMOUNT_SCALE as f64;
+        let up = match value.total_cmp(&tie) {
+            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Equal => below % 2.0 != 0.0,
+            std::cmp::Ordering::Greater => true,
+        };
         // At most 1e13, far inside of i64.
-        #[allow(clippy::cast_possible_truncation)]
-        Some(Self((value * AMOUNT_SCALE as f64).round_ties_even() as i64))
+        Some(Self(below as i64 + i64::from(up)))
     }
 
     /// The amount of `units` ten-thousandths, or `None` outside of the range.
     #[must_use]
     pub fn from_units(units: i64) -> Option<Self> {
-        (0..=MAX_AMOUNT as i64 * AMOUNT_SCALE).contains(&units).then_some(Self(units))
+        (0..=MAX_UNITS).contains(&units).then_some(Self(units))
     }
 
     /// Ten-thousandths of a major unit.

@@ -69,27 +69,27 @@ impl FeaturePlan {
     /// `profile` is one made by [`FeaturePlan::profile`]; a window that it lacks counts as empty. Writes
     /// `min(out.len(), width)` values.
     pub fn write(&self, transaction: &Transaction, profile: &Profile, out: &mut [f64]) {
-        for (step, value) in self.steps.iter().zip(out) {
-            *value = self.value(*step, transaction, profile);
+        for (step, place) in self.steps.iter().zip(out) {
+            *place = value(*step, transaction, profile);
         }
     }
 
     /// The same values, each cast once to the model's f32.
     pub fn write_f32(&self, transaction: &Transaction, profile: &Profile, out: &mut [f32]) {
-        for (step, value) in self.steps.iter().zip(out) {
-            #[allow(clippy::cast_possible_truncation)] // The one cast from feature to model input.
-            let cast = self.value(*step, transaction, profile) as f32;
-            *value = cast;
+        for (step, place) in self.steps.iter().zip(out) {
+            // The one cast from feature to model input.
+            let cast = value(*step, transaction, profile) as f32;
+            *place = cast;
         }
     }
+}
 
-    fn value(&self, step: Step, transaction: &Transaction, profile: &Profile) -> f64 {
-        match step {
-            Step::Amount => transaction.amount.major(),
-            Step::Calendar(calendar) => f64::from(calendar_value(calendar, transaction.time)),
-            Step::Window(index, aggregate) => {
-                profile.windows.get(index).map_or(0.0, |stats| aggregate_value(aggregate, stats))
-            }
+fn value(step: Step, transaction: &Transaction, profile: &Profile) -> f64 {
+    match step {
+        Step::Amount => transaction.amount.major(),
+        Step::Calendar(calendar) => f64::from(calendar_value(calendar, transaction.time)),
+        Step::Window(index, aggregate) => {
+            profile.windows.get(index).map_or(0.0, |stats| aggregate_value(aggregate, stats))
         }
     }
 }
@@ -145,3 +145,6 @@ fn standard_deviation(stats: &WindowStats) -> f64 {
     };
     variance.sqrt() / (count as f64 * SCALE)
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ fn read_as(bytes: &[u8], mode: Mode) -> Result<RawTransaction<'_>, ParseError> {
                 Err(error)
             }
         })
-        .map_err(explain)
+        .map_err(|error| explain(&error))
 }
 
 fn read_once(bytes: &[u8], mode: Mode) -> Result<RawTransaction<'_>, serde_json::Error> {
@@ -47,7 +47,7 @@ fn read_once(bytes: &[u8], mode: Mode) -> Result<RawTransaction<'_>, serde_json:
     Ok(raw)
 }
 
-fn explain(error: serde_json::Error) -> ParseError {
+fn explain(error: &serde_json::Error) -> ParseError {
     if error.is_data() {
         let root = FieldProblem {
             field: "",

@@ -1,0 +1,33 @@
+# Every target installs what it lacks. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+export CARGO_TERM_PROGRESS_WHEN ?= auto
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## the main job on embedded defaults: simulate, score, summarise
+	@scripts/demo.sh
+
+.PHONY: test
+test: ## every behaviour once
+	@scripts/test.sh
+
+.PHONY: test-all
+test-all: ## the long runs as well
+	@scripts/test.sh --all
+
+.PHONY: lint
+lint: ## formatting, clippy, documentation, licences
+	@scripts/test.sh --only format,clippy,docs,deny
+
+.PHONY: bench
+bench: ## criterion benchmarks of every part
+	@scripts/setup.sh build
+	cargo bench --locked
+
+.PHONY: clean
+clean: ## outputs of demo and tests; builds and downloads stay
+	rm -rf out

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Installs what a build needs and the machine lacks. Quiet when there is nothing to do.
+#   scripts/setup.sh build    a Rust toolchain is expected; a C compiler, for two compression libraries
+#   scripts/setup.sh python   Python 3.11 or later with venv
+set -euo pipefail
+
+need=()
+for part in "$@"; do
+  case "$part" in
+    build)
+      command -v cargo >/dev/null || { echo "setup: no cargo here: install Rust 1.95 or later (https://rustup.rs), then run this again" >&2; exit 1; }
+      command -v cc >/dev/null || need+=(gcc libc6-dev) ;;
+    python)
+      command -v python3 >/dev/null || need+=(python3)
+      python3 -c 'import ensurepip, venv' 2>/dev/null || need+=(python3-venv) ;;
+    *) echo "setup: unknown part '$part': build or python" >&2; exit 64 ;;
+  esac
+done
+[ "${#need[@]}" -eq 0 ] && exit 0
+
+sudo=""
+[ "$(id -u)" -eq 0 ] || sudo="sudo"
+command -v apt-get >/dev/null || { echo "setup: please install: ${need[*]}" >&2; exit 1; }
+echo "setup: installing ${need[*]}"
+$sudo apt-get update -qq
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Runs the checks in order, each with its time, and stops at the first that fails.
+#   scripts/test.sh                 every behaviour once
+#   scripts/test.sh --all           the long runs as well
+#   scripts/test.sh --only a,b      some of them, by name
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+all=false
+only=""
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --all) all=true ;;
+    --only) shift; only=",$1," ;;
+    *) echo "test: unknown option '$1'; --all or --only name,name" >&2; exit 64 ;;
+  esac
+  shift
+done
+
+passed=0
+begin=$SECONDS
+step() { # name, command…
+  local name=$1; shift
+  if [ -n "$only" ] && [[ "$only" != *",$name,"* ]]; then return 0; fi
+  local start=$SECONDS
+  printf '\n── %s ── %s\n' "$name" "$*"
+  if ! "$@"; then
+    printf '\n%s failed after %d s. Run it alone: scripts/test.sh --only %s\n' "$name" $((SECONDS - start)) "$name" >&2
+    printf '%d passed, 1 failed\n' "$passed"
+    exit 1
+  fi
+  passed=$((passed + 1))
+  printf '── %s: %d s\n' "$name" $((SECONDS - start))
+}
+long() { if $all || [ -n "$only" ]; then step "$@"; fi; }
+
+scripts/setup.sh build
+export RUST_BACKTRACE=1
+
+step format  cargo fmt --all --check
+step clippy  cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+step test    cargo test --workspace --locked --quiet
+step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+step package scripts/package.sh
+step demo    scripts/demo.sh
+long fuzz    scripts/fuzz.sh 60
+step deny    scripts/deny.sh
+
+printf '\nAll checks passed in %d s.\n%d passed, 0 failed\n' $((SECONDS - begin)) "$passed"
