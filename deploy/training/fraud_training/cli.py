@@ -1,4 +1,4 @@
-"""The command line: `feature-list`, `train`, `handbook`."""
+"""The command line: `features` and `train`."""
 
 import argparse
 import json
@@ -32,10 +32,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fraud_training", description=__doc__)
     commands = parser.add_subparsers(required=True)
 
-    listing = commands.add_parser("feature-list", help="write the features that a recipe needs, for replay")
-    listing.add_argument("--recipe", type=Path, required=True)
-    listing.add_argument("--output", type=Path, required=True)
-    listing.set_defaults(command=_feature_list)
+    features = commands.add_parser(
+        "features", help="write an untrained model of a recipe's features: with it as --model, replay computes them"
+    )
+    features.add_argument("--recipe", type=Path, required=True)
+    features.add_argument("--output", type=Path, required=True, help="the ONNX file to write")
+    features.set_defaults(command=_features)
 
     train = commands.add_parser("train", help="train, test, export")
     train.add_argument("--recipe", type=Path, required=True)
@@ -51,10 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _feature_list(options: argparse.Namespace) -> None:
-    text = recipe.feature_list(recipe.read(options.recipe))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(text, encoding="utf-8")
+def _features(options: argparse.Namespace) -> None:
+    export.save(export.carrier(recipe.read(options.recipe).all_features()), options.output)
 
 
 def _train(options: argparse.Namespace) -> None:

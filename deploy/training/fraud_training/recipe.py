@@ -1,6 +1,5 @@
 """A training run as a TOML file: what is tried, on which days, and how thresholds are set."""
 
-import json
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,7 +122,3 @@ def _candidate(item: dict) -> Candidate:
         raise ConfigError(f"{candidate.name}: train_days must be at least 7, negatives in (0, 1]")
     return candidate
 
-
-def feature_list(recipe: Recipe) -> str:
-    """The JSON that replay reads with `--feature-list`."""
-    return json.dumps(recipe.all_features(), indent=2) + "\n"

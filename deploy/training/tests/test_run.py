@@ -1,6 +1,5 @@
 """Whole runs: the file, its metadata, its card, and the same bytes twice."""
 
-import json
 import re
 import subprocess
 import sys
@@ -209,10 +208,12 @@ def test_errors_are_one_line_and_leave_no_file(tables, tmp_path, capsys):
     assert not (tmp_path / "m.onnx").exists()
 
 
-def test_feature_list(tmp_path, plan):
-    path = tmp_path / "recipe.toml"
-    assert main(["feature-list", "--recipe", str(path), "--output", str(tmp_path / "list.json")]) == 0
-    assert json.loads((tmp_path / "list.json").read_text()) == plan.names("all")
+def test_carrier_of_features(tmp_path, plan):
+    path = tmp_path / "carrier.onnx"
+    assert main(["features", "--recipe", str(tmp_path / "recipe.toml"), "--output", str(path)]) == 0
+    content = path.read_bytes()
+    assert metadata.read(onnx.load_from_string(content))["features"] == plan.names("all")
+    assert export.run(content, np.ones((3, 3), dtype=np.float32)).tolist() == [0.5, 0.5, 0.5]
 
 
 @pytest.mark.parametrize(
