@@ -1,5 +1,6 @@
 """The model families, each behind the same three methods: fit, raw scores, the form that is exported."""
 
+import os
 import warnings
 from dataclasses import dataclass, field
 
@@ -14,7 +15,8 @@ from threadpoolctl import threadpool_limits
 from fraud_training.additive import Additive, from_forest, from_lightgbm, from_linear
 from fraud_training.errors import ConfigError
 
-THREADS = 2
+# What is trained does not depend on it.
+THREADS = int(os.environ.get("TRAINING_THREADS", "2"))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Whole runs: the file, its metadata, its card, and the same bytes twice."""
 
+import os
 import re
 import subprocess
 import sys
@@ -188,13 +189,17 @@ def test_command_line(tables, tmp_path):
 
 
 def test_another_process_writes_the_same_file(tables, tmp_path):
-    """Neither hash seeds nor what ran before in the process get into the file."""
+    """Neither hash seeds nor the number of threads nor what ran before in the process get into the file."""
     paths = write_files(tables, tmp_path)
     contents = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         command = [sys.executable, "-m", "fraud_training", *arguments(paths, tmp_path / name)]
-        subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[1])
+        # Two threads once: their number gets in neither.
+        threads = {"TRAINING_THREADS": "1" if name == "a" else "2", "PYTHONHASHSEED": "1" if name == "a" else "2"}
+        subprocess.run(
+            command, check=True, capture_output=True, cwd=Path(__file__).parents[1], env={**os.environ, **threads}
+        )
         contents.append((tmp_path / name / "m.onnx").read_bytes())
     assert contents[0] == contents[1]
 
