@@ -83,7 +83,7 @@ def _scores(outcome: Outcome, path: Path, first_day: int) -> None:
     """What the exported file answers, by ONNX Runtime, for every row from that day on."""
     rows = outcome.data.day >= first_day
     ids = outcome.data.ids[rows]
-    score = export.run(outcome.content, outcome.data.inputs[rows])
+    score = export.run(outcome.content, outcome.data.inputs(rows))
     table = pl.DataFrame({"transaction_id": ids, "score": score.astype(np.float64)})
     whole = table["transaction_id"].cast(pl.Int64, strict=False)
     if not whole.null_count():

@@ -37,10 +37,9 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.time)
 
-    @property
-    def inputs(self) -> np.ndarray:
-        """The features as models see them: cast once to float32."""
-        return self.features.astype(np.float32)
+    def inputs(self, rows) -> np.ndarray:
+        """The features of these rows (a mask or indices) as models see them: cast once to float32."""
+        return self.features[rows].astype(np.float32)
 
     def date_of(self, day: int) -> date:
         """The calendar date of a day number."""

@@ -75,7 +75,7 @@ def baseline(data: Dataset, rows: np.ndarray, scores: np.ndarray) -> dict[str, o
 
     Scores of training rows lie further apart than any that will be seen in service, and would show as drift.
     """
-    inputs = data.inputs[rows]
+    inputs = data.inputs(rows)
     features = {name: _histogram(inputs[:, k], FEATURE_BINS) for k, name in enumerate(data.names)}
     return {"features": features, "score": _histogram(scores.astype(np.float32), SCORE_BINS)}
 
@@ -94,7 +94,7 @@ def _histogram(values: np.ndarray, bins: int) -> dict[str, object]:
     return {"edges": edges.tolist(), "counts": counts.tolist(), "median": float(np.median(values))}
 
 
-def golden_rows(inputs: np.ndarray, scores: np.ndarray, rows: int = GOLDEN_ROWS) -> np.ndarray:
+def golden_rows(scores: np.ndarray, rows: int = GOLDEN_ROWS) -> np.ndarray:
     """Indices of rows whose scores lie evenly over the whole range, the lowest and the highest among them."""
     order = np.argsort(scores, kind="stable")
     # Half by rank, half by score: by rank alone nearly all would be the same small probability.

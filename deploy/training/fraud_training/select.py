@@ -78,8 +78,8 @@ def _scored(data: Dataset, split: Split, candidate: Candidate, recipe: Recipe):
     check(data, split, recipe.split.allow_missing_days)
     train, test = split.train_rows(data), split.test_rows(data)
     refuse_leakage(data, train)
-    parts = candidate.fit(data.inputs[train], data.fraud[train], recipe.seeds[0])
-    return test, raw_scores(parts, data.inputs[test])
+    parts = candidate.fit(data.inputs(train), data.fraud[train], recipe.seeds[0])
+    return test, raw_scores(parts, data.inputs(test))
 
 
 def _calibration(data: Dataset, scored) -> Calibration:

@@ -69,7 +69,7 @@ def run(data: Dataset, recipe: Recipe, say: Callable[[str], None] = print) -> Ou
     others = [_tested(data, recipe, chosen, split.shifted(days))[0] for days in recipe.split.other_weeks]
 
     rows = split.test_rows(data)
-    probability = chosen.calibration.apply(raw_scores(parts, data.inputs[rows]))
+    probability = chosen.calibration.apply(raw_scores(parts, data.inputs(rows)))
     at = _thresholds(recipe.thresholds, data, split, chosen)
     content, entries, checked = _export(data, recipe, chosen, split, (parts, at, test))
     fraud = data.fraud[rows]
@@ -93,9 +93,10 @@ def _tested(data: Dataset, recipe: Recipe, chosen: Validation, split: Split) -> 
     """Fits and tests once per seed; the parts are those of the first."""
     check(data, split, recipe.split.allow_missing_days)
     train, rows = split.train_rows(data), split.test_rows(data)
-    inputs, fraud = data.inputs[train], data.fraud[train]
+    inputs, fraud = data.inputs(train), data.fraud[train]
     models = [chosen.candidate.fit(inputs, fraud, seed) for seed in recipe.seeds]
-    scores = [chosen.calibration.apply(raw_scores(parts, data.inputs[rows])) for parts in models]
+    tested = data.inputs(rows)
+    scores = [chosen.calibration.apply(raw_scores(parts, tested)) for parts in models]
     figures = tuple(quality(data, rows, score) for score in scores)
     return Tested(split, int(rows.sum()), int(data.fraud[rows].sum()), figures), models[0]
 
@@ -114,11 +115,11 @@ def _thresholds(recipe: ThresholdRecipe, data: Dataset, split: Split, chosen: Va
 def _export(data: Dataset, recipe: Recipe, chosen: Validation, split: Split, fitted):
     parts, at, test = fitted
     train, gap = split.train_rows(data), split.gap_rows(data)
-    inputs = data.inputs
+    inputs = data.inputs(gap)
     calibrated = chosen.calibration
     model = calibrated.fold(parts)
-    gap_scores = calibrated.apply(raw_scores(parts, inputs[gap]))
-    golden = inputs[gap][metadata.golden_rows(inputs[gap], gap_scores)]
+    gap_scores = calibrated.apply(raw_scores(parts, inputs))
+    golden = inputs[metadata.golden_rows(gap_scores)]
     further = {
         "label_delay_days": split.delay_days,
         "family": chosen.candidate.family,
@@ -139,10 +140,10 @@ def _export(data: Dataset, recipe: Recipe, chosen: Validation, split: Split, fit
         "baseline": metadata.baseline(data, train, gap_scores),
     }
     content = export.to_onnx(model, len(data.names), entries, golden)
-    checked = _check(content, inputs, calibrated, parts)
+    checked = _check(content, data, calibrated, parts)
     return content, entries, checked
 
 
-def _check(content: bytes, inputs: np.ndarray, calibration, parts) -> export.Check:
-    rows = np.linspace(0, len(inputs) - 1, min(len(inputs), CHECKED_ROWS)).astype(int)
-    return export.check(content, inputs[rows], calibration.apply(raw_scores(parts, inputs[rows])))
+def _check(content: bytes, data: Dataset, calibration, parts) -> export.Check:
+    inputs = data.inputs(np.linspace(0, len(data) - 1, min(len(data), CHECKED_ROWS)).astype(int))
+    return export.check(content, inputs, calibration.apply(raw_scores(parts, inputs)))

@@ -28,7 +28,7 @@ def outcome(dataset, plan):
 
 def test_the_file_answers_as_the_model(outcome, dataset):
     rows = outcome.test.split.test_rows(dataset)
-    answered = export.run(outcome.content, dataset.inputs[rows])
+    answered = export.run(outcome.content, dataset.inputs(rows))
     assert np.abs(answered - outcome.probability).max() < 1e-5
     assert quality(dataset, rows, answered).roc_auc == pytest.approx(outcome.test.seeds[0].roc_auc, abs=1e-6)
     assert outcome.test.seeds[0].roc_auc > 0.8
@@ -68,7 +68,7 @@ def test_golden_rows_hold_after_a_round_trip_through_text(outcome):
     again = session.run(["probabilities"], {"features": inputs})[0][:, 1]
     assert np.abs(again - np.array(golden["probabilities"])).max() <= 1e-7
     assert 16 <= len(inputs) <= 1000
-    gap = outcome.data.inputs[outcome.test.split.gap_rows(outcome.data)]
+    gap = outcome.data.inputs(outcome.test.split.gap_rows(outcome.data))
     everything = export.run(outcome.content, gap)
     assert (min(golden["probabilities"]), max(golden["probabilities"])) == pytest.approx(
         (everything.min(), everything.max()), abs=1e-7
@@ -81,7 +81,7 @@ def test_baseline_bins(outcome):
     for k, name in enumerate(data.names):
         histogram = entries["baseline"]["features"][name]
         edges, counts = histogram["edges"], histogram["counts"]
-        values = data.inputs[rows][:, k].astype(np.float64)
+        values = data.inputs(rows)[:, k].astype(np.float64)
         assert len(counts) == len(edges) + 1
         assert (np.diff(edges) > 0).all()
         for number, count in enumerate(counts):
@@ -101,7 +101,7 @@ def test_histograms_of_few_values(values):
 
 def test_an_export_that_differs_is_refused(outcome, dataset):
     with pytest.raises(errors.ExportError, match="differs from the trained model"):
-        export.check(outcome.content, dataset.inputs[:100], np.full(100, 0.5))
+        export.check(outcome.content, dataset.inputs(slice(100)), np.full(100, 0.5))
 
 
 @pytest.mark.parametrize("family", ["logistic_regression", "random_forest", "blend"])
