@@ -21,6 +21,8 @@ def _validation(outcome: Outcome) -> str:
     for result in outcome.validations:
         figures = " | ".join(f"{value:.3f}" for value in result.mean.as_dict().values())
         mark = "chosen" if result is outcome.chosen else ""
+        if result.leaves > outcome.recipe.max_leaves:
+            mark = f"compared only: {result.leaves:,} leaves"
         candidate = result.candidate
         width = len(outcome.recipe.names(candidate.features))
         rows.append(f"| {candidate.name} | {width} | {candidate.train_days} | {figures} | {mark} |")
@@ -79,7 +81,7 @@ trained nor tested on. Data hash (ids, features, labels of the training rows): `
 
 Every candidate was tested on {len(outcome.chosen.weeks)} earlier weeks, each treated as the test week is (same label delay,
 customers known to be compromised left out, training cut off before). The last of them ends with the training data.
-The highest mean of the three figures, averaged over those weeks, was chosen; the first seed is the file.
+The highest mean of the three figures, averaged over those weeks, was chosen{_limit(outcome)}; the first seed is the file.
 
 {_validation(outcome)}
 
@@ -125,6 +127,12 @@ In the test week that gives {alerts:.0f} alerts a day ({decisions["review"]} rev
 - The file was compared with the trained model on {outcome.check.rows:,} rows: greatest difference of the probability
   {outcome.check.greatest_difference:.1e}.
 """
+
+
+def _limit(outcome: Outcome) -> str:
+    limit = outcome.recipe.max_leaves
+    too_large = any(result.leaves > limit for result in outcome.validations)
+    return f" among those of at most {limit:,} leaves (the file is small and fast)" if too_large else ""
 
 
 def _others(outcome: Outcome) -> str:

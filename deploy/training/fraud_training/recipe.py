@@ -38,7 +38,7 @@ class ThresholdRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The whole of it."""
+    """The whole of it. `max_leaves`: a candidate with more leaves is compared, never chosen (size and speed)."""
 
     name: str
     version: str
@@ -48,6 +48,7 @@ class Recipe:
     feature_sets: dict[str, list]
     split: SplitRecipe = field(default_factory=SplitRecipe)
     thresholds: ThresholdRecipe = field(default_factory=ThresholdRecipe)
+    max_leaves: int = 1_000_000
 
     def names(self, feature_set: str) -> list[str]:
         """The names of a feature set, in order."""

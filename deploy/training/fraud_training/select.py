@@ -13,7 +13,7 @@ import numpy as np
 from fraud_training import calibrate
 from fraud_training.calibrate import Calibration
 from fraud_training.data import Dataset
-from fraud_training.errors import EmptyPeriod, LabelLeakage
+from fraud_training.errors import ConfigError, EmptyPeriod, LabelLeakage
 from fraud_training.evaluate import Quality, quality
 from fraud_training.models import Candidate, raw_scores
 from fraud_training.recipe import Recipe
@@ -22,11 +22,15 @@ from fraud_training.split import WEEK, Split, check
 
 @dataclass(frozen=True)
 class Validation:
-    """A candidate's figures on each validation week, and the calibration that those weeks' scores gave."""
+    """A candidate's figures on each validation week, and the calibration that those weeks' scores gave.
+
+    `leaves`: the most that it grew for one of them; 0 for a linear model.
+    """
 
     candidate: Candidate
     weeks: tuple[Quality, ...]
     calibration: Calibration
+    leaves: int
     probability: np.ndarray
     fraud: np.ndarray
 
@@ -63,15 +67,18 @@ def validate(data: Dataset, recipe: Recipe, candidate: Candidate) -> Validation:
     data = data.select(recipe.names(candidate.features))
     splits = validation_splits(data, recipe, candidate.train_days)
     scored = [_scored(data, split, candidate, recipe) for split in splits]
+    leaves = max(grown for _, _, grown in scored)
+    scored = [(rows, raw) for rows, raw, _ in scored]
     weeks, probability = [], []
-    for k, (split, (rows, raw)) in enumerate(zip(splits, scored, strict=True)):
+    for k, (rows, raw) in enumerate(scored):
         # A blend is weighed by the other weeks, so that no week helps to choose the weights it is judged by.
         others = [item for j, item in enumerate(scored) if j != k] or [scored[k]]
         own = _calibration(data, others).apply(raw)
         weeks.append(quality(data, rows, own))
         probability.append(own)
     fraud = np.concatenate([data.fraud[rows] for rows, _ in scored])
-    return Validation(candidate, tuple(weeks), _calibration(data, scored), np.concatenate(probability), fraud)
+    calibration = _calibration(data, scored)
+    return Validation(candidate, tuple(weeks), calibration, leaves, np.concatenate(probability), fraud)
 
 
 def _scored(data: Dataset, split: Split, candidate: Candidate, recipe: Recipe):
@@ -79,7 +86,8 @@ def _scored(data: Dataset, split: Split, candidate: Candidate, recipe: Recipe):
     train, test = split.train_rows(data), split.test_rows(data)
     refuse_leakage(data, train)
     parts = candidate.fit(data.inputs(train), data.fraud[train], recipe.seeds[0])
-    return test, raw_scores(parts, data.inputs(test))
+    leaves = sum(tree.leaves() for part in parts for tree in part.additive.trees)
+    return test, raw_scores(parts, data.inputs(test)), leaves
 
 
 def _calibration(data: Dataset, scored) -> Calibration:
@@ -102,10 +110,14 @@ def choose(
 ) -> tuple[Validation, list[Validation]]:
     """Validates every candidate; the highest mean of the three figures, averaged over the weeks, is chosen.
 
-    At equal figures the earlier in the recipe, so simpler ones go first there.
+    At equal figures the earlier in the recipe, so simpler ones go first there. Candidates that grew more leaves than
+    the recipe allows are only compared.
     """
     results = []
     for candidate in recipe.candidates:
         results.append(validate(data, recipe, candidate))
         report(results[-1])
-    return max(results, key=lambda result: result.mean.mean), results
+    small_enough = [result for result in results if result.leaves <= recipe.max_leaves]
+    if not small_enough:
+        raise ConfigError(f"every candidate grew more than max_leaves = {recipe.max_leaves} leaves")
+    return max(small_enough, key=lambda result: result.mean.mean), results

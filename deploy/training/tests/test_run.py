@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,9 +131,16 @@ def test_the_choice_does_not_see_the_test_week(dataset, plan):
     assert again.calibration == chosen.calibration
 
 
-def test_too_many_validation_weeks(dataset, plan):
-    from dataclasses import replace
+def test_a_candidate_that_is_too_large_is_only_compared(dataset, plan):
+    chosen, results = select.choose(dataset, replace(plan, max_leaves=10))
+    assert chosen.candidate.name == "linear"
+    assert [result.leaves > 10 for result in results] == [False, True]
+    boosted = replace(plan, candidates=plan.candidates[1:], max_leaves=10)
+    with pytest.raises(errors.ConfigError, match="max_leaves"):
+        select.choose(dataset, boosted)
 
+
+def test_too_many_validation_weeks(dataset, plan):
     plan = replace(plan, split=replace(plan.split, validation_weeks=9))
     with pytest.raises(errors.EmptyPeriod, match="ask for fewer"):
         select.choose(dataset, plan)
@@ -152,8 +160,6 @@ def test_card_and_pictures(outcome, tmp_path):
 
 
 def test_alert_budget_recipe(dataset, plan):
-    from dataclasses import replace
-
     plan = replace(plan, thresholds=recipe.ThresholdRecipe(method="alert_budget", alerts_per_day=5))
     outcome = train.run(dataset, plan, lambda _: None)
     got = thresholds.outcome(
