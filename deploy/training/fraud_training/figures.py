@@ -128,4 +128,4 @@ def _scores(axes, outcome: Outcome) -> None:
         axes.text(value + 0.01, top, name, va="top", fontsize=8, color=INK)
     axes.set_yscale("log")
     axes.set(title="Scores of the test week", xlabel="fraud probability", ylabel="transactions", xlim=(0, 1))
-    axes.legend(loc="upper center")
+    axes.legend(loc="center")
