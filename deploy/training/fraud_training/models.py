@@ -37,6 +37,7 @@ class Candidate:
 
     `features`: name of a feature set. `train_days`: length of training. `negatives`: share of the legitimate rows that is
     used, the kept ones weighted up by its inverse. A `blend` has several `parts`, each a family with parameters.
+    `bags`: how many models, each with a seed and a share of the legitimate rows of its own, are averaged into one.
     """
 
     name: str
@@ -46,12 +47,16 @@ class Candidate:
     negatives: float = 1.0
     parameters: dict = field(default_factory=dict)
     parts: tuple["Candidate", ...] = ()
+    bags: int = 1
 
     def fit(self, inputs: np.ndarray, fraud: np.ndarray, seed: int) -> list[Part]:
         """Fits on float32 rows; a blend gives a part for each of its models, everything else one."""
+        bags = [self._bag(inputs, fraud, seed * self.bags + number) for number in range(self.bags)]
+        return [_mean(models) for models in zip(*bags, strict=True)]
+
+    def _bag(self, inputs, fraud, seed: int) -> list[Part]:
         rows, weight = self._sample(fraud, seed)
-        parts = self.parts or (self,)
-        return [_fit(part, inputs[rows], fraud[rows], weight, seed) for part in parts]
+        return [_fit(part, (inputs[rows], fraud[rows], weight), seed) for part in self.parts or (self,)]
 
     def _sample(self, fraud, seed) -> tuple[np.ndarray, np.ndarray]:
         kept = (fraud == 1) | (np.random.default_rng(seed).random(len(fraud)) < self.negatives)
@@ -63,7 +68,18 @@ def raw_scores(parts: list[Part], inputs: np.ndarray) -> np.ndarray:
     return np.stack([part.raw(inputs) for part in parts], axis=1)
 
 
-def _fit(candidate: Candidate, inputs, fraud, weight, seed: int) -> Part:
+def _mean(models: tuple[Part, ...]) -> Part:
+    """The model whose raw score is the mean of theirs."""
+    if len(models) == 1:
+        return models[0]
+    total = models[0].additive
+    for model in models[1:]:
+        total = total.plus(model.additive)
+    importance = np.mean([model.importance for model in models], axis=0)
+    return Part(lambda x: np.mean([model.raw(x) for model in models], axis=0), total.scaled(1 / len(models)), importance)
+
+
+def _fit(candidate: Candidate, rows, seed: int) -> Part:
     families = {
         "lightgbm": _lightgbm,
         "random_forest": _forest(RandomForestClassifier),
@@ -73,7 +89,7 @@ def _fit(candidate: Candidate, inputs, fraud, weight, seed: int) -> Part:
     if candidate.family not in families:
         raise ConfigError(f"{candidate.name}: family {candidate.family!r} is none of {', '.join(families)}, blend")
     try:
-        return families[candidate.family](candidate.parameters, (inputs, fraud, weight), seed)
+        return families[candidate.family](candidate.parameters, rows, seed)
     except (TypeError, ValueError, lightgbm.basic.LightGBMError) as error:
         raise ConfigError(f"{candidate.name}: {candidate.family} refused its parameters: {error}") from error
 

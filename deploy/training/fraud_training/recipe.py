@@ -119,7 +119,7 @@ def _candidate(item: dict) -> Candidate:
     if bool(parts) != (item["family"] == "blend"):
         raise ConfigError(f"{item['name']}: a blend, and only a blend, has parts")
     candidate = Candidate(parts=parts, **item)
-    if candidate.train_days < 7 or not 0 < candidate.negatives <= 1:
-        raise ConfigError(f"{candidate.name}: train_days must be at least 7, negatives in (0, 1]")
+    if candidate.train_days < 7 or not 0 < candidate.negatives <= 1 or candidate.bags < 1:
+        raise ConfigError(f"{candidate.name}: train_days must be at least 7, negatives in (0, 1], bags at least 1")
     return candidate
 

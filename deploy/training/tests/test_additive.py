@@ -104,6 +104,17 @@ def test_seeds_and_negatives_are_reproducible():
     assert not np.array_equal(one, whole)
 
 
+@pytest.mark.parametrize("family", ["lightgbm", "logistic_regression"])
+def test_bags_are_averaged_and_differ_by_seed(family):
+    (bagged,) = fitted(family, bags=3, negatives=0.5)
+    assert np.abs(bagged.additive.score(INPUTS) - bagged.raw(INPUTS)).max() < 1e-12
+    single = Candidate(name=family, family=family, train_days=7, negatives=0.5, parameters=CANDIDATES[family])
+    # Seed 5 with three bags: seeds 15, 16, 17, which no other seed uses.
+    raws = [single.fit(INPUTS, FRAUD, seed)[0].raw(INPUTS) for seed in (15, 16, 17)]
+    assert np.allclose(bagged.raw(INPUTS), np.mean(raws, axis=0), atol=1e-12)
+    assert not np.array_equal(raws[0], raws[1])
+
+
 def test_hand_made_tree():
     tree = Tree(
         np.array([1, -1, -1]), np.array([0.5, 0, 0], dtype=np.float32), np.array([1, 0, 0]), np.array([2, 0, 0]),
