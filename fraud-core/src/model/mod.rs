@@ -1,48 +1,25 @@
-//! STUB
-#![allow(missing_docs)]
-use crate::{error::ModelError, features::FeatureSet};
-#[derive(Debug)]
-pub struct Model {
-    f: FeatureSet,
-    m: ModelMetadata,
-}
-#[derive(Debug)]
-pub struct ModelMetadata {
-    pub thresholds: Option<(f32, f32)>,
-}
-impl ModelMetadata {
-    pub fn medians(&self) -> Option<&[f64]> {
-        None
-    }
-}
-impl Model {
-    pub fn features(&self) -> &FeatureSet {
-        &self.f
-    }
-    pub fn metadata(&self) -> &ModelMetadata {
-        &self.m
-    }
-    pub fn version(&self) -> &str {
-        "x"
-    }
-    pub fn predict(&self, _r: &[f32]) -> Result<f32, ModelError> {
-        Ok(0.0)
-    }
-    pub fn predict_batch(&self, _r: &[f32], _o: &mut [f32]) -> Result<(), ModelError> {
-        Ok(())
-    }
-}
-impl Model {
-    pub fn embedded() -> Result<Self, ModelError> {
-        Err(ModelError::NoModel)
-    }
-    pub fn from_bytes(_: &[u8]) -> Result<Self, ModelError> {
-        Err(ModelError::NoModel)
-    }
-    pub fn name(&self) -> &str {
-        "x"
-    }
-    pub fn sha256(&self) -> &str {
-        "x"
-    }
-}
+//! Models: an ONNX file → checked graph → the fastest thing that runs it → probability of fraud.
+//!
+//! - `onnx` reads the file and reduces it to the one output that is read; it runs nothing.
+//! - `ops` holds the operators of `ai.onnx.ml`, `plan` gives the graph to tract, which knows the others.
+//! - [`trees`] evaluates tree ensembles and knows neither ONNX files nor tract.
+//! - A graph of nothing but our operators is run by `engine` without tract's plan.
+//!
+//! The file's own part of the definition, its metadata, is described in `models/FORMAT.md`.
+
+mod baseline;
+mod calibration;
+mod engine;
+mod loaded;
+mod metadata;
+mod onnx;
+mod ops;
+mod options;
+mod plan;
+pub mod trees;
+
+pub use baseline::{Baseline, Distribution};
+pub use calibration::Calibration;
+pub use loaded::Model;
+pub use metadata::{GoldenRows, ModelMetadata, Training};
+pub use options::{LoadOptions, OutputKind, OutputOptions};

@@ -13,10 +13,10 @@ const NAMED: usize = 3;
 /// without medians, or one that fails on a replaced row, has no such reasons.
 pub(super) fn strongest(model: &Model, names: &[Arc<str>], (row, p): (&[f64], f32), reasons: &mut Vec<Reason>) {
     let width = model.features().len();
-    let Some(medians) = model.metadata().medians() else { return };
+    let Some(medians) = model.metadata().medians(model.features()) else { return };
     let inputs: Vec<f32> = cast(&row[..width]).collect();
     let mut replaced: Vec<f32> = inputs.repeat(width);
-    for (feature, median) in cast(medians).enumerate().take(width) {
+    for (feature, median) in cast(&medians).enumerate().take(width) {
         replaced[feature * width + feature] = median;
     }
     let mut probabilities = vec![p; width];

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::settings::DriftSettings;
+use crate::model::Distribution;
+use crate::scorer::Scorer;
 
 /// Stands for a share of nothing, whose logarithm would be infinite.
 const LEAST_SHARE: f64 = 1e-4;
@@ -89,6 +91,18 @@ impl Drift {
             turn: AtomicU64::new(0),
             turned: Mutex::new(Instant::now()),
         }
+    }
+
+    /// Watches what the scorer's model has a baseline for.
+    #[must_use]
+    pub fn of(scorer: &Scorer, settings: &DriftSettings) -> Self {
+        let Some(baseline) = scorer.model().and_then(|model| model.metadata().baseline.as_ref()) else {
+            return Self::new(Vec::new(), None, settings);
+        };
+        let read = |written: &Distribution| Histogram::from_counts(&written.edges, &written.counts);
+        let feature = |(at, name): (usize, &str)| Some((at, name.into(), read(baseline.features.get(name)?)?));
+        let features = scorer.features().names().enumerate().filter_map(feature).collect();
+        Self::new(features, baseline.score.as_ref().and_then(read), settings)
     }
 
     /// Whether there is anything to compare with.

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 
 use super::settings::ModelSettings;
-use crate::error::ModelError;
-use crate::model::Model;
+use crate::error::{FeatureError, ModelError};
+use crate::features::FeatureSet;
+use crate::model::{LoadOptions, Model, OutputKind, OutputOptions};
 
 /// How long fetching a model may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(120);
@@ -54,7 +55,9 @@ pub fn load(settings: &ModelSettings) -> Result<Model, SourceError> {
     let bytes = match (&settings.path, &settings.url) {
         (Some(path), _) => read(path, settings.max_bytes)?,
         (None, Some(url)) => fetch(url, settings.max_bytes)?,
-        (None, None) => return Ok(Model::embedded()?),
+        // The embedded model has its own hash; one of another file would be a mistake worth hearing of.
+        (None, None) if settings.sha256.is_none() => return Ok(Model::embedded()?),
+        (None, None) => Vec::new(),
     };
     if let Some(expected) = &settings.sha256 {
         let actual = hex(&Sha256::digest(&bytes));
@@ -62,7 +65,27 @@ pub fn load(settings: &ModelSettings) -> Result<Model, SourceError> {
             return Err(SourceError::Hash { expected: expected.clone(), actual });
         }
     }
-    Ok(Model::from_bytes(&bytes)?)
+    Ok(Model::from_bytes(&bytes, &options(settings)?)?)
+}
+
+fn options(settings: &ModelSettings) -> Result<LoadOptions, ModelError> {
+    let names = settings.features.iter().map(String::as_str);
+    let features = if settings.features.is_empty() {
+        None
+    } else {
+        let refuse = |error: FeatureError| ModelError::Signature { problem: format!("`model.features`: {error}") };
+        Some(FeatureSet::from_names(names).map_err(refuse)?)
+    };
+    Ok(LoadOptions {
+        features,
+        output: OutputOptions {
+            name: settings.output.clone(),
+            label: settings.label.clone(),
+            logits: settings.logits,
+        },
+        kind: OutputKind::Probability,
+        max_bytes: settings.max_bytes,
+    })
 }
 
 /// Lower-case hexadecimal digits.

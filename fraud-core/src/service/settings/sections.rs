@@ -64,6 +64,8 @@ impl ModelSettings {
             let shaped = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
             problems.require(shaped, "model.sha256", "must be 64 hexadecimal digits");
         }
+        let named = self.path.is_some() || self.url.is_some() || self.sha256.is_none();
+        problems.require(named, "model.sha256", "needs `model.path` or `model.url`");
         problems.require(self.max_bytes > 0, "model.max_bytes", "must not be 0");
     }
 }

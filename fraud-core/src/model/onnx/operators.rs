@@ -1,0 +1,57 @@
+//! Which operators there are, and what to export instead of those there are not.
+
+use tract_onnx::Onnx;
+use tract_onnx::pb::{GraphProto, NodeProto};
+
+use super::attributes::{node_name, operator};
+use crate::error::ModelError;
+
+const DOMAINS: [&str; 5] = ["", "ai.onnx", "ai.onnx.ml", "com.microsoft", "org.pytorch.aten"];
+
+/// Refuses the first node whose operator is not there, subgraphs included.
+pub(crate) fn check(graph: &GraphProto, reader: &Onnx) -> Result<(), ModelError> {
+    for node in &graph.node {
+        let known = reader.op_register.0.contains_key(&node.op_type) && DOMAINS.contains(&node.domain.as_str());
+        if !known {
+            return Err(unsupported(node));
+        }
+        for inner in node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)) {
+            check(inner, reader)?;
+        }
+    }
+    Ok(())
+}
+
+/// The error for a node whose operator, or a mode of it, is not there.
+pub(crate) fn unsupported(node: &NodeProto) -> ModelError {
+    ModelError::UnsupportedOperator {
+        operator: operator(node),
+        node: node_name(node),
+        advice: advice(&node.op_type).to_owned(),
+    }
+}
+
+fn advice(operator: &str) -> &'static str {
+    match operator {
+        "SVMClassifier" | "SVMRegressor" => {
+            "support vector machines are too slow to serve here; export a linear model \
+             (LinearSVC inside CalibratedClassifierCV) or trees"
+        }
+        "StringNormalizer" | "TfIdfVectorizer" | "StringConcat" | "StringSplit" | "RegexFullMatch" | "Tokenizer"
+        | "DictVectorizer" | "CastMap" => "features are numbers only; drop the text step from the pipeline",
+        "OneHotEncoder" => {
+            "drop the one-hot step and use a tree model, which splits on the number itself, or encode with Equal and Cast"
+        }
+        "Loop" | "Scan" | "SequenceConstruct" | "SequenceAt" | "ConcatFromSequence" | "SequenceInsert" => {
+            "export the model without loops and sequences; for nearest neighbours use another model family"
+        }
+        "CDist" | "FusedMatMul" | "Solve" => {
+            "export with the standard operators only (skl2onnx: target_opset={\"\": 15, \"ai.onnx.ml\": 3} and no \
+             com.microsoft domain in the options)"
+        }
+        _ => {
+            "export it with standard ONNX operators (skl2onnx, onnxmltools, torch.onnx with opset 13 to 18), or drop the \
+             step that needs it; docs/models.md lists what works"
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! A prepared graph → tract's optimised plan, or what can be run without it.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+
+use tract_onnx::Onnx;
+use tract_onnx::pb::ModelProto;
+use tract_onnx::prelude::{TypedRunnableModel, TypedSimpleState};
+use tract_onnx::tract_core::ops::cast::Cast;
+use tract_onnx::tract_hir::internal::*;
+
+use super::engine::{Chain, Engine};
+use super::onnx::output::{Chosen, column};
+use super::ops::RowOp;
+use super::ops::kernel::RowKernel;
+use crate::error::ModelError;
+
+/// Elements that one row may become anywhere in the graph.
+const MAX_ROW_ELEMENTS: i64 = 1 << 24;
+/// Rows given to tract at a time.
+const BLOCK: usize = 256;
+
+/// tract's plan of a graph, with one state per thread.
+#[derive(Debug)]
+pub(super) struct Plan {
+    runnable: Arc<TypedRunnableModel>,
+    /// Tells the states of this plan from others, and whether the plan still lives.
+    token: Arc<()>,
+    /// The graph only takes one row at a time.
+    single: bool,
+    columns: usize,
+    column: usize,
+}
+
+/// The engine of a graph that `onnx::prepare` made; rows are `width` wide.
+pub(super) fn build(
+    reader: &Onnx,
+    proto: &ModelProto,
+    (chosen, label, width): (&Chosen, Option<&str>, usize),
+) -> Result<Engine, ModelError> {
+    // A graph whose export fixed the batch to one row does not take a matrix of any height.
+    let (model, single) = match typed(reader, proto, (width, true)) {
+        Ok(model) => (model, false),
+        Err(first) => match typed(reader, proto, (width, false)) {
+            Ok(model) => (model, true),
+            Err(_) => return Err(first),
+        },
+    };
+    let columns = columns(&model, single)?;
+    let column = column(chosen, columns, label)?;
+    if let Some(engine) = direct(&model, width, (columns, column)) {
+        return Ok(engine);
+    }
+    let runnable = guarded(|| model.into_runnable())?;
+    Ok(Engine::Plan(Plan { runnable, token: Arc::new(()), single, columns, column }))
+}
+
+/// Runs a part of the engine. tract answers some graphs that are not legal with a panic instead of an error: as a
+/// last resort that is turned into one.
+fn guarded<T>(run: impl FnOnce() -> TractResult<T>) -> Result<T, ModelError> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(match error.downcast_ref::<ModelError>() {
+            Some(own) => own.clone(),
+            None => ModelError::BadGraph { problem: format!("{error:#}").chars().take(600).collect() },
+        }),
+        Err(_) => Err(ModelError::BadGraph { problem: "the engine gave up on it".to_owned() }),
+    }
+}
+
+fn typed(reader: &Onnx, proto: &ModelProto, (width, any_height): (usize, bool)) -> Result<TypedModel, ModelError> {
+    guarded(|| {
+        let mut model = reader.model_for_proto_model(proto)?;
+        let rows = if any_height { model.symbols.sym("N").to_dim() } else { 1.to_dim() };
+        model.set_input_fact(0, f32::fact([rows, width.to_dim()]).into())?;
+        let model = model.into_typed()?;
+        check_sizes(&model)?;
+        model.into_optimized()
+    })
+}
+
+fn at(dim: &TDim, rows: i64) -> Option<i64> {
+    let symbols: Vec<Symbol> = dim.symbols().into_iter().collect();
+    let mut dim = dim.clone();
+    for symbol in symbols {
+        dim = dim.substitute(&symbol, &rows.to_dim()).ok()?;
+    }
+    dim.to_i64().ok()
+}
+
+fn check_sizes(model: &TypedModel) -> TractResult<()> {
+    for node in model.nodes() {
+        for output in &node.outputs {
+            let elements = at(&output.fact.shape.volume(), 1);
+            ensure!(
+                elements.is_none_or(|elements| elements <= MAX_ROW_ELEMENTS),
+                "node `{}` makes {} numbers of one row",
+                node.name,
+                elements.unwrap_or_default()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// How many numbers the output has per row.
+fn columns(model: &TypedModel, single: bool) -> Result<usize, ModelError> {
+    let unfit = |shape: &dyn std::fmt::Debug| ModelError::Output {
+        problem: format!("the output has the shape {shape:?}, which is not one row per row of input"),
+    };
+    let fact = model.output_fact(0).map_err(|error| ModelError::BadGraph { problem: format!("{error:#}") })?;
+    if fact.datum_type == String::datum_type() {
+        return Err(ModelError::Output { problem: "the output is text: name one with probabilities".to_owned() });
+    }
+    let shape = &fact.shape;
+    let volume = shape.volume();
+    let (one, two) = (at(&volume, 1), at(&volume, 2));
+    let per_row = one.filter(|one| *one > 0 && (single || two == Some(2 * one)));
+    // Before the rows only axes of length 1 may stand, or the answers of a row are not side by side.
+    let leading = shape.iter().take_while(|dim| dim.symbols().is_empty()).all(|dim| at(dim, 1) == Some(1));
+    match per_row {
+        Some(columns) if single || leading => usize::try_from(columns).map_err(|_| unfit(&shape)),
+        _ => Err(unfit(&shape)),
+    }
+}
+
+/// An engine without a plan, where the graph is source → kernels, each fed by the one before.
+fn direct(model: &TypedModel, width: usize, (columns, column): (usize, usize)) -> Option<Engine> {
+    let mut outlet = *model.input_outlets().ok()?.first()?;
+    let output = *model.output_outlets().ok()?.first()?;
+    let mut steps: Vec<(Arc<dyn RowKernel>, usize)> = Vec::new();
+    let mut answers = width;
+    while outlet != output {
+        let [successor] = model.outlet_successors(outlet) else { return None };
+        let node = model.node(successor.node);
+        if let Some(RowOp(kernel)) = node.op_as::<RowOp>() {
+            // A kernel reads rows as they are: nothing may have reshaped them before.
+            if model.outlet_fact(outlet).ok()?.rank() != 2 {
+                return None;
+            }
+            answers = kernel.width(answers).ok()?;
+            steps.push((Arc::clone(kernel), answers));
+        } else if !keeps_rows(model, node) {
+            return None;
+        }
+        outlet = OutletId::new(node.id, 0);
+    }
+    if answers != columns {
+        return None;
+    }
+    match steps.as_slice() {
+        [] => None,
+        [(kernel, _)] if kernel.trees().is_some() => {
+            kernel.trees().map(|evaluator| Engine::Trees { evaluator: evaluator.clone(), column })
+        }
+        _ => Some(Engine::Chain(Chain { steps, column })),
+    }
+}
+
+/// Whether the node hands on the same numbers in the same order.
+fn keeps_rows(model: &TypedModel, node: &TypedNode) -> bool {
+    if let Some(axis) = node.op_as::<AxisOp>() {
+        return matches!(axis, AxisOp::Add(_) | AxisOp::Rm(_) | AxisOp::Reshape(..));
+    }
+    let Some(cast) = node.op_as::<Cast>() else { return false };
+    let from = model.outlet_fact(node.inputs[0]).map(|fact| fact.datum_type);
+    from.is_ok_and(|from| from == f32::datum_type()) && cast.to == f64::datum_type()
+}
+
+struct Held {
+    token: Weak<()>,
+    state: TypedSimpleState,
+}
+
+thread_local! {
+    static STATES: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Plan {
+    pub(super) fn run(&self, rows: &[f32], width: usize, out: &mut [f32]) -> Result<(), ModelError> {
+        let height = if self.single { 1 } else { BLOCK };
+        STATES.with_borrow_mut(|states| {
+            let index = self.state(states).map_err(failed)?;
+            let blocks = rows.chunks(height * width).zip(out.chunks_mut(height));
+            for (rows, out) in blocks {
+                let state = &mut states[index].state;
+                if let Err(error) = guarded(|| self.block(state, (rows, width), out)) {
+                    // A state that failed half-way is not used again.
+                    states.swap_remove(index);
+                    return Err(ModelError::Run { problem: error.to_string() });
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// This thread's state, made where there is none; those of plans that are gone are dropped then.
+    fn state(&self, states: &mut Vec<Held>) -> TractResult<usize> {
+        let mine = Arc::as_ptr(&self.token);
+        if let Some(index) = states.iter().position(|held| held.token.as_ptr() == mine) {
+            return Ok(index);
+        }
+        states.retain(|held| held.token.strong_count() > 0);
+        states.push(Held { token: Arc::downgrade(&self.token), state: self.runnable.spawn()? });
+        Ok(states.len() - 1)
+    }
+
+    fn block(&self, state: &mut TypedSimpleState, (rows, width): (&[f32], usize), out: &mut [f32]) -> TractResult<()> {
+        let input = Tensor::from_shape(&[out.len(), width], rows)?;
+        let outputs = state.run(tvec!(input.into_tvalue()))?;
+        let answer = outputs[0].cast_to::<f32>()?;
+        let view = answer.try_as_plain_ram()?;
+        let values = view.as_slice::<f32>()?;
+        ensure!(values.len() == out.len() * self.columns, "it answered {} numbers", values.len());
+        for (row, out) in values.chunks_exact(self.columns).zip(out) {
+            *out = row[self.column];
+        }
+        Ok(())
+    }
+}
+
+fn failed(error: TractError) -> ModelError {
+    ModelError::Run { problem: format!("{error:#}").chars().take(600).collect() }
+}
