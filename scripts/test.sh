@@ -43,6 +43,7 @@ step test    cargo test --workspace --locked --quiet
 step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 step package scripts/package.sh
 step demo    scripts/demo.sh
-long deny    scripts/deny.sh
+long fuzz    scripts/fuzz.sh 60
+step deny    scripts/deny.sh
 
 printf '\nAll checks passed in %d s.\n%d passed, 0 failed\n' $((SECONDS - begin)) "$passed"
