@@ -71,7 +71,8 @@ impl Model {
         let declared = metadata.features.is_some() || options.features.is_some();
         let wanted = Wanted { features: &features, declared, output, label };
         let (proto, chosen) = onnx::prepare(proto, &reader, &wanted)?;
-        let engine = plan::build(&reader, &proto, (&chosen, label, features.len()))?;
+        let second = options.kind == OutputKind::Score;
+        let engine = plan::build(&reader, &proto, (&chosen, (label, second), features.len()))?;
         let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let model = Self {
             engine,

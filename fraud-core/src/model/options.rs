@@ -44,6 +44,7 @@ pub enum OutputKind {
     /// Probabilities of fraud; anything outside of [0, 1] is an error.
     #[default]
     Probability,
-    /// Any numbers: regressors and anomaly scores, for offline scoring only.
+    /// Any numbers: regressors and anomaly scores, for offline scoring only. Of two classes that are texts, with no
+    /// label named, the second is read, as scikit-learn has it: nothing decides on these numbers.
     Score,
 }

@@ -1,9 +1,10 @@
 //! A prepared graph → tract's optimised plan, or what can be run without it.
 
-use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use tract_onnx::Onnx;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{TypedRunnableModel, TypedSimpleState};
@@ -21,12 +22,11 @@ const MAX_ROW_ELEMENTS: i64 = 1 << 24;
 /// Rows given to tract at a time.
 const BLOCK: usize = 256;
 
-/// tract's plan of a graph, with one state per thread.
+/// tract's plan of a graph, with a state per thread.
 #[derive(Debug)]
 pub(super) struct Plan {
     runnable: Arc<TypedRunnableModel>,
-    /// Tells the states of this plan from others, and whether the plan still lives.
-    token: Arc<()>,
+    states: [Mutex<Option<TypedSimpleState>>; SHARDS],
     /// The graph only takes one row at a time.
     single: bool,
     columns: usize,
@@ -37,7 +37,7 @@ pub(super) struct Plan {
 pub(super) fn build(
     reader: &Onnx,
     proto: &ModelProto,
-    (chosen, label, width): (&Chosen, Option<&str>, usize),
+    (chosen, label, width): (&Chosen, (Option<&str>, bool), usize),
 ) -> Result<Engine, ModelError> {
     // A graph whose export fixed the batch to one row does not take a matrix of any height.
     let (model, single) = match typed(reader, proto, (width, true)) {
@@ -53,7 +53,7 @@ pub(super) fn build(
         return Ok(engine);
     }
     let runnable = guarded(|| model.into_runnable())?;
-    Ok(Engine::Plan(Plan { runnable, token: Arc::new(()), single, columns, column }))
+    Ok(Engine::Plan(Plan::new(runnable, (single, columns, column))))
 }
 
 /// Runs a part of the engine. tract answers some graphs that are not legal with a panic instead of an error: as a
@@ -63,7 +63,7 @@ fn guarded<T>(run: impl FnOnce() -> TractResult<T>) -> Result<T, ModelError> {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(match error.downcast_ref::<ModelError>() {
             Some(own) => own.clone(),
-            None => ModelError::BadGraph { problem: format!("{error:#}").chars().take(600).collect() },
+            None => ModelError::BadGraph { problem: shortened(&error) },
         }),
         Err(_) => Err(ModelError::BadGraph { problem: "the engine gave up on it".to_owned() }),
     }
@@ -168,42 +168,38 @@ fn keeps_rows(model: &TypedModel, node: &TypedNode) -> bool {
     from.is_ok_and(|from| from == f32::datum_type()) && cast.to == f64::datum_type()
 }
 
-struct Held {
-    token: Weak<()>,
-    state: TypedSimpleState,
-}
+/// One per thread up to this many; more threads share.
+const SHARDS: usize = 16;
+
+static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static STATES: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
+    /// Which shard this thread uses. The states themselves cannot be thread-local: tract's give memory back to
+    /// thread-local storage when they are dropped, which aborts the process where that happens at a thread's end.
+    static SHARD: usize = NEXT_THREAD.fetch_add(1, Ordering::Relaxed) % SHARDS;
 }
 
 impl Plan {
-    pub(super) fn run(&self, rows: &[f32], width: usize, out: &mut [f32]) -> Result<(), ModelError> {
-        let height = if self.single { 1 } else { BLOCK };
-        STATES.with_borrow_mut(|states| {
-            let index = self.state(states).map_err(failed)?;
-            let blocks = rows.chunks(height * width).zip(out.chunks_mut(height));
-            for (rows, out) in blocks {
-                let state = &mut states[index].state;
-                if let Err(error) = guarded(|| self.block(state, (rows, width), out)) {
-                    // A state that failed half-way is not used again.
-                    states.swap_remove(index);
-                    return Err(ModelError::Run { problem: error.to_string() });
-                }
-            }
-            Ok(())
-        })
+    fn new(runnable: Arc<TypedRunnableModel>, (single, columns, column): (bool, usize, usize)) -> Self {
+        Self { runnable, states: Default::default(), single, columns, column }
     }
 
-    /// This thread's state, made where there is none; those of plans that are gone are dropped then.
-    fn state(&self, states: &mut Vec<Held>) -> TractResult<usize> {
-        let mine = Arc::as_ptr(&self.token);
-        if let Some(index) = states.iter().position(|held| held.token.as_ptr() == mine) {
-            return Ok(index);
+    pub(super) fn run(&self, rows: &[f32], width: usize, out: &mut [f32]) -> Result<(), ModelError> {
+        let height = if self.single { 1 } else { BLOCK };
+        let mut held = SHARD.with(|shard| self.states[*shard].lock());
+        // A state that fails half-way is not put back.
+        let mut state = match held.take() {
+            Some(state) => state,
+            None => self.runnable.spawn().map_err(|error| ModelError::Run { problem: shortened(&error) })?,
+        };
+        for (rows, out) in rows.chunks(height * width).zip(out.chunks_mut(height)) {
+            guarded(|| self.block(&mut state, (rows, width), out)).map_err(|error| match error {
+                ModelError::BadGraph { problem } => ModelError::Run { problem },
+                other => other,
+            })?;
         }
-        states.retain(|held| held.token.strong_count() > 0);
-        states.push(Held { token: Arc::downgrade(&self.token), state: self.runnable.spawn()? });
-        Ok(states.len() - 1)
+        *held = Some(state);
+        Ok(())
     }
 
     fn block(&self, state: &mut TypedSimpleState, (rows, width): (&[f32], usize), out: &mut [f32]) -> TractResult<()> {
@@ -220,6 +216,6 @@ impl Plan {
     }
 }
 
-fn failed(error: TractError) -> ModelError {
-    ModelError::Run { problem: format!("{error:#}").chars().take(600).collect() }
+fn shortened(error: &TractError) -> String {
+    format!("{error:#}").chars().take(600).collect()
 }

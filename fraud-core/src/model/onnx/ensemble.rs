@@ -1,6 +1,6 @@
 //! TreeEnsembleClassifier and TreeEnsembleRegressor → [`TreeSpec`].
 
-use hashbrown::HashMap;
+use std::collections::HashMap;
 use tract_onnx::pb::NodeProto;
 
 use super::attributes::{Attributes, bad};

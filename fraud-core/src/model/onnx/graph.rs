@@ -1,6 +1,6 @@
 //! The graph as the file holds it: checked, put in order, reduced to what one output needs.
 
-use hashbrown::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 use super::attributes::{Attributes, node_name};
@@ -76,11 +76,6 @@ pub(crate) fn producers(graph: &GraphProto) -> HashMap<&str, usize> {
         }
     }
     map
-}
-
-/// The initializers by name.
-pub(crate) fn initializers(graph: &GraphProto) -> HashMap<&str, &TensorProto> {
-    graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
 }
 
 /// A tensor that the file states: an initializer, or the value of a Constant node.

@@ -4,7 +4,7 @@
 //! operators that turn the leaf into a path length: some 2,600 nodes. A tree has finitely many leaves, so the
 //! formula is computed once per leaf, here, by the engine itself, and the results become the leaves' weights.
 
-use hashbrown::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use tract_onnx::Onnx;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto};

@@ -1,6 +1,6 @@
 //! Bounds on what a graph computes from its constants, before the engine computes it while loading.
 
-use hashbrown::HashMap;
+use std::collections::HashMap;
 use tract_onnx::pb::GraphProto;
 
 use super::attributes::{Attributes, node_name};

@@ -22,7 +22,7 @@ use crate::error::ModelError;
 use crate::features::FeatureSet;
 
 pub(crate) use ensemble::ClassLabels;
-pub(crate) use graph::bad_graph;
+pub(crate) use graph::{bad_graph, constant};
 
 /// Decodes a file's bytes. Nothing of the graph is looked at yet.
 pub(crate) fn decode(bytes: &[u8], reader: &Onnx) -> Result<ModelProto, ModelError> {
@@ -60,7 +60,7 @@ pub(crate) fn prepare(
     let Some(output) = graph.output.first_mut() else { return Err(bad_graph("it has no output")) };
     output.name.clone_from(&chosen.tensor);
     output.r#type = None;
-    let names: hashbrown::HashSet<String> = graph.initializer.iter().map(|tensor| tensor.name.clone()).collect();
+    let names: std::collections::HashSet<String> = graph.initializer.iter().map(|tensor| tensor.name.clone()).collect();
     graph.input.retain(|input| !names.contains(&input.name));
     graph::prune(graph);
     operators::check(graph, reader)?;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::HashSet;
+use std::collections::HashSet;
 use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{GraphProto, NodeProto, ValueInfoProto};
 
@@ -143,7 +143,14 @@ fn stated(graph: &GraphProto, node: &NodeProto) -> Result<Option<Vec<String>>, M
 }
 
 /// The column that holds the probability of fraud, of an output that is `columns` wide.
-pub(crate) fn column(chosen: &Chosen, columns: usize, label: Option<&str>) -> Result<usize, ModelError> {
+///
+/// Without a label that is `1`; where classes are texts the one that is called fraud, or with `second` the second of two,
+/// which is what scikit-learn calls positive.
+pub(crate) fn column(
+    chosen: &Chosen,
+    columns: usize,
+    (label, second): (Option<&str>, bool),
+) -> Result<usize, ModelError> {
     if columns == 1 {
         return Ok(0);
     }
@@ -158,6 +165,7 @@ pub(crate) fn column(chosen: &Chosen, columns: usize, label: Option<&str>) -> Re
     let place = |wanted: &str| labels.iter().position(|found| found == wanted);
     let found = match label {
         Some(label) => place(label),
+        None if second && columns == 2 => Some(place("1").unwrap_or(1)),
         None => place("1").or_else(|| {
             let fitting = |(_, found): &(usize, &String)| FRAUD_WORDS.contains(&found.to_lowercase().as_str());
             let mut places = labels.iter().enumerate().filter(fitting).map(|(place, _)| place);

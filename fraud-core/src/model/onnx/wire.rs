@@ -21,6 +21,9 @@ enum Message {
     Tensor,
     ValueInfo,
     Type,
+    TensorType,
+    Shape,
+    Dimension,
     Function,
     Sparse,
     Other,
@@ -54,7 +57,10 @@ fn content(message: Message, field: u64) -> Content {
         (Message::Attribute, 8) | (Message::Tensor, 1 | 5 | 7 | 11) => PackedVarints,
         (Message::Attribute, 14 | 15) | (Message::ValueInfo, 2) => Nested(Message::Type, 160),
         (Message::Tensor, 13) => Nested(Message::Other, 64),
-        (Message::Type, _) => Nested(Message::Type, 96),
+        // Of the other kinds of type the decoder reads nothing.
+        (Message::Type, 1) => Nested(Message::TensorType, 64),
+        (Message::TensorType, 2) => Nested(Message::Shape, 32),
+        (Message::Shape, 1) => Nested(Message::Dimension, 64),
         _ => Bytes,
     }
 }

@@ -7,6 +7,7 @@ mod columns;
 mod encode;
 pub(crate) mod kernel;
 mod linear;
+mod math;
 mod post;
 mod scaling;
 mod trees;
@@ -68,8 +69,14 @@ pub(crate) fn reader() -> Onnx {
     fn column(_: &ParsingContext, node: &NodeProto) -> Built {
         built(columns::column(node))
     }
+    fn sigmoid(_: &ParsingContext, _: &NodeProto) -> Built {
+        Ok((expand(math::Sigmoid), Vec::new()))
+    }
+    fn log_sum_exp(context: &ParsingContext, node: &NodeProto) -> Built {
+        built(math::log_sum_exp(context, node))
+    }
     let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
-    let own: [(&'static str, fn(&ParsingContext, &NodeProto) -> Built); 13] = [
+    let own: [(&'static str, fn(&ParsingContext, &NodeProto) -> Built); 15] = [
         ("TreeEnsembleClassifier", classifier),
         ("TreeEnsembleRegressor", regressor),
         ("TreeEnsemble", ensemble),
@@ -83,6 +90,8 @@ pub(crate) fn reader() -> Onnx {
         ("FeatureVectorizer", feature_vectorizer),
         ("ArrayFeatureExtractor", array_feature_extractor),
         (COLUMN, column),
+        ("Sigmoid", sigmoid),
+        ("ReduceLogSumExp", log_sum_exp),
     ];
     for (name, builder) in own {
         onnx.op_register.insert(name, builder);

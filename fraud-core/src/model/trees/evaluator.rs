@@ -4,8 +4,10 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::error::TreeError;
+use super::fast::{Fast, Kernel};
 use super::finish::Finish;
 use super::normal::Normal;
+use super::simd::Level;
 use super::spec::TreeSpec;
 use super::walk::Walk;
 
@@ -24,6 +26,8 @@ struct Compiled {
     unit: f64,
     finish: Finish,
     walk: Walk,
+    fast: Option<Fast>,
+    kernel: Kernel,
 }
 
 /// Evaluates one ensemble. Cheap to clone: the ensemble is shared.
@@ -42,13 +46,30 @@ impl TreeEvaluator {
     /// # Errors
     /// Those of [`TreeSpec::validate`].
     pub fn new(spec: TreeSpec) -> Result<Self, TreeError> {
+        Self::with_kernel(spec, Kernel::Bits { block: 8 })
+    }
+
+    /// As [`new`](Self::new), but with the kernel named where it fits the ensemble, else the general one.
+    ///
+    /// # Errors
+    /// Those of [`TreeSpec::validate`].
+    pub fn with_kernel(spec: TreeSpec, kernel: Kernel) -> Result<Self, TreeError> {
         spec.validate()?;
         let normal = Normal::new(&spec);
-        let finish = Finish::new(&spec, normal.second);
+        let finish = Finish::new(&spec, normal.seen);
         drop(spec);
         let walk = Walk::new(&normal);
-        let compiled = Compiled { features: normal.features, targets: normal.targets, unit: normal.unit, finish, walk };
-        Ok(Self { compiled: Arc::new(compiled) })
+        let fast =
+            if normal.sums() && finish.seen().is_some() { Fast::new(&normal, kernel, Level::detect()) } else { None };
+        let kernel = if fast.is_some() { kernel } else { Kernel::Walk };
+        let (features, targets, unit) = (normal.features, normal.targets, normal.unit);
+        Ok(Self { compiled: Arc::new(Compiled { features, targets, unit, finish, walk, fast, kernel }) })
+    }
+
+    /// The kernel in use.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        self.compiled.kernel
     }
 
     /// Width of a row.
@@ -68,11 +89,7 @@ impl TreeEvaluator {
     /// # Panics
     /// When `x` is shorter than [`features`](Self::features), or `out` is not [`outputs`](Self::outputs) long.
     pub fn row(&self, x: &[f32], out: &mut [f32]) {
-        let compiled = &*self.compiled;
-        compiled.with_scores(|scores| {
-            let second = compiled.walk.scores(x, scores);
-            compiled.finish.all(|target| scores[target] as f64 * compiled.unit, second, out);
-        });
+        self.compiled.row(x, out);
     }
 
     /// All outputs of many rows: row `i` starts at `x[i * stride]`, its outputs at `out[i * outputs]`. The number of
@@ -82,7 +99,7 @@ impl TreeEvaluator {
     /// When `x` is too short for the rows, or `stride` for the features.
     pub fn rows(&self, x: &[f32], stride: usize, out: &mut [f32]) {
         for (index, out) in out.chunks_exact_mut(self.outputs()).enumerate() {
-            self.row(&x[index * stride..][..self.features()], out);
+            self.compiled.row(&x[index * stride..], out);
         }
     }
 
@@ -92,9 +109,7 @@ impl TreeEvaluator {
     /// When `x` is too short, or there is no such column.
     #[must_use]
     pub fn probability_row(&self, x: &[f32], column: usize) -> f32 {
-        let mut out = [0.0];
-        self.probability_rows(x, self.features(), (column, &mut out));
-        out[0]
+        self.compiled.one(x, column)
     }
 
     /// One output of many rows, into a slice with one place per row.
@@ -102,18 +117,50 @@ impl TreeEvaluator {
     /// # Panics
     /// When `x` is too short for the rows, or there is no such column.
     pub fn probability_rows(&self, x: &[f32], stride: usize, (column, out): (usize, &mut [f32])) {
-        let compiled = &*self.compiled;
         for (index, out) in out.iter_mut().enumerate() {
-            let x = &x[index * stride..][..self.features()];
-            *out = compiled.with_scores(|scores| {
-                let second = compiled.walk.scores(x, scores);
-                compiled.finish.one(|target| scores[target] as f64 * compiled.unit, second, column)
-            });
+            *out = self.compiled.one(&x[index * stride..], column);
         }
     }
 }
 
 impl Compiled {
+    fn row(&self, x: &[f32], out: &mut [f32]) {
+        if let (Some(fast), Some(seen)) = (&self.fast, self.finish.seen()) {
+            if self.targets == 1
+                && let Some([score]) = fast.one(x, 0)
+            {
+                return self.finish.all(|_| self.value(score), seen, out);
+            }
+            if let Some(scores) = fast.two(x) {
+                return self.finish.all(|target| self.value(scores[target]), seen, out);
+            }
+        }
+        self.with_scores(|scores| {
+            let seen = self.walk.scores(x, scores);
+            self.finish.all(|target| self.value(scores[target]), seen, out);
+        });
+    }
+
+    fn one(&self, x: &[f32], column: usize) -> f32 {
+        if let (Some(fast), Some(seen)) = (&self.fast, self.finish.seen()) {
+            if let Some(target) = self.finish.score_of(column) {
+                if let Some([score]) = fast.one(x, target) {
+                    return self.finish.one(|_| self.value(score), seen, column);
+                }
+            } else if let Some(scores) = fast.two(x) {
+                return self.finish.one(|target| self.value(scores[target]), seen, column);
+            }
+        }
+        self.with_scores(|scores| {
+            let seen = self.walk.scores(x, scores);
+            self.finish.one(|target| self.value(scores[target]), seen, column)
+        })
+    }
+
+    fn value(&self, score: i64) -> f64 {
+        score as f64 * self.unit
+    }
+
     fn with_scores<R>(&self, run: impl FnOnce(&mut [i64]) -> R) -> R {
         if self.targets <= ON_STACK {
             return run(&mut [0; ON_STACK][..self.targets]);

@@ -2,15 +2,11 @@
 
 use super::spec::{Aggregate, PostTransform, Task, TreeSpec};
 
-/// Whether some leaf reached names class 1 of a classifier of two classes; ONNX Runtime decides by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SecondClass {
-    /// For every row.
-    Always,
-    /// For no row; also where there are not two classes.
-    Never,
-    /// It depends on the row.
-    Varies,
+/// Which of the first two targets have a weight in the leaves reached. With two classes ONNX Runtime decides by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Seen {
+    pub(super) first: bool,
+    pub(super) second: bool,
 }
 
 /// Where outputs come from.
@@ -38,11 +34,12 @@ pub(super) struct Finish {
     binary: bool,
     /// All weights name one class and none is negative: the score is a probability by itself.
     probability: bool,
-    second: SecondClass,
+    /// Where it is the same for every row.
+    seen: Option<Seen>,
 }
 
 impl Finish {
-    pub(super) fn new(spec: &TreeSpec, second: SecondClass) -> Self {
+    pub(super) fn new(spec: &TreeSpec, seen: Option<Seen>) -> Self {
         let classifier = spec.task == Task::Classifier;
         let binary = classifier && spec.targets == 2;
         // A classifier has no aggregate function in ONNX.
@@ -59,7 +56,7 @@ impl Finish {
             divisor: if average { spec.roots.len() as f64 } else { 1.0 },
             binary,
             probability: one_class && spec.weights.iter().all(|weight| weight.weight >= 0.0),
-            second,
+            seen: if binary { seen } else { Some(Seen::default()) },
         }
     }
 
@@ -68,17 +65,14 @@ impl Finish {
         self.starts.len()
     }
 
-    /// Whether leaves name class 1.
-    pub(super) fn second(&self) -> SecondClass {
-        self.second
+    /// Which targets have weights, where that is known beforehand or does not matter.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        self.seen
     }
 
     /// The one score that the output `column` depends on, where there is one only and it is the same in each row.
     pub(super) fn score_of(&self, column: usize) -> Option<usize> {
-        if self.second == SecondClass::Varies {
-            return None;
-        }
-        match self.layout(self.second == SecondClass::Always) {
+        match self.layout(self.seen?) {
             Layout::Single => Some(0),
             _ if self.mixes() => None,
             Layout::Mirror => Some(0),
@@ -86,11 +80,11 @@ impl Finish {
         }
     }
 
-    fn layout(&self, second: bool) -> Layout {
+    fn layout(&self, seen: Seen) -> Layout {
         match self.base.len() {
             _ if !self.binary => Layout::Each,
-            0 | 1 if !second => Layout::Single,
-            2 if second => Layout::Mirror,
+            0 | 1 if !seen.second => Layout::Single,
+            2 if seen.second => Layout::Mirror,
             _ => Layout::Each,
         }
     }
@@ -102,12 +96,12 @@ impl Finish {
 
     /// One output; `score` is asked only for [`Finish::score_of`] where that names one. Same bits as from
     /// [`Finish::all`].
-    pub(super) fn one(&self, score: impl Fn(usize) -> f64, second: bool, column: usize) -> f32 {
-        let layout = self.layout(second);
+    pub(super) fn one(&self, score: impl Fn(usize) -> f64, seen: Seen, column: usize) -> f32 {
+        let layout = self.layout(seen);
         if layout == Layout::Single {
             return self.single(score(0))[column];
         }
-        let value = |column| self.value(layout, column, score(if layout == Layout::Mirror { 0 } else { column }));
+        let value = |column| self.value((layout, seen), column, &score);
         if !self.mixes() {
             return self.transform(value(column));
         }
@@ -115,15 +109,15 @@ impl Finish {
         softmax.of(value(column))
     }
 
-    /// All outputs from all scores; `second`: a leaf reached names class 1.
-    pub(super) fn all(&self, score: impl Fn(usize) -> f64, second: bool, out: &mut [f32]) {
-        let layout = self.layout(second);
+    /// All outputs from all scores.
+    pub(super) fn all(&self, score: impl Fn(usize) -> f64, seen: Seen, out: &mut [f32]) {
+        let layout = self.layout(seen);
         if layout == Layout::Single {
             out.copy_from_slice(&self.single(score(0)));
             return;
         }
         for (column, out) in out.iter_mut().enumerate() {
-            *out = self.value(layout, column, score(if layout == Layout::Mirror { 0 } else { column }));
+            *out = self.value((layout, seen), column, &score);
         }
         if self.mixes() {
             let softmax = Softmax::new(out.iter().copied(), self.post == PostTransform::SoftmaxZero);
@@ -134,11 +128,16 @@ impl Finish {
     }
 
     /// An output before the transform.
-    fn value(&self, layout: Layout, column: usize, score: f64) -> f32 {
+    #[inline]
+    fn value(&self, (layout, seen): (Layout, Seen), column: usize, score: impl Fn(usize) -> f64) -> f32 {
+        if self.binary && (column == 0 && !seen.first || column == 1 && !seen.second) {
+            // A class without a score, whatever its base value.
+            return 0.0;
+        }
         match (layout, column) {
-            (Layout::Mirror, 0) => -(self.base[1] + score) as f32,
-            (Layout::Mirror, _) => (self.base[1] + score) as f32,
-            _ => (score / self.divisor + self.starts[column]) as f32,
+            (Layout::Mirror, 0) => -(self.base[1] + score(0)) as f32,
+            (Layout::Mirror, _) => (self.base[1] + score(0)) as f32,
+            _ => (score(column) / self.divisor + self.starts[column]) as f32,
         }
     }
 
@@ -147,8 +146,8 @@ impl Finish {
         let score = (score + self.starts[0]) as f32;
         match self.post {
             PostTransform::Probit => [probit(score), 0.0],
-            _ if self.probability => [1.0 - score, score],
             PostTransform::Logistic => [logistic(-score), logistic(score)],
+            _ if self.probability => [1.0 - score, score],
             _ => [-score, score],
         }
     }

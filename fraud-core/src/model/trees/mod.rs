@@ -4,12 +4,17 @@
 //! weights are held as integers on one binary grid per ensemble (62 bits for the greatest possible sum), so
 //! that sums are exact and no order of adding changes them; they are rounded once, to f32, at the end.
 
+mod bits;
 mod error;
 mod evaluator;
+mod fast;
 mod finish;
+mod keys;
+mod lockstep;
 mod normal;
 #[doc(hidden)]
 pub mod reference;
+mod simd;
 mod spec;
 mod validate;
 mod walk;
@@ -19,4 +24,5 @@ mod tests;
 
 pub use error::TreeError;
 pub use evaluator::TreeEvaluator;
+pub use fast::Kernel;
 pub use spec::{Aggregate, LeafWeight, Mode, Node, PostTransform, Precision, Task, TreeSpec};

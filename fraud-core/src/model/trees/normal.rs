@@ -1,6 +1,6 @@
 //! The ensemble in normal form: three kinds of test instead of seven, f32 thresholds, integer weights.
 
-use super::finish::SecondClass;
+use super::finish::Seen;
 use super::spec::{Aggregate, Mode, Node, Precision, Task, TreeSpec};
 
 /// A test of a feature `x` that is not NaN; where it holds the path goes left.
@@ -45,7 +45,8 @@ pub(super) struct Normal {
     /// The value of 1: a power of two.
     pub(super) unit: f64,
     pub(super) aggregate: Aggregate,
-    pub(super) second: SecondClass,
+    /// Which of the first two targets every row's leaves name; `None` where it depends on the row.
+    pub(super) seen: Option<Seen>,
     /// Each sorted, -0 as 0, without NaN.
     pub(super) sets: Vec<Vec<f32>>,
 }
@@ -61,27 +62,46 @@ impl Normal {
             weights: Vec::new(),
             unit: unit(spec),
             aggregate: if spec.task == Task::Classifier { Aggregate::Sum } else { spec.aggregate },
-            second: SecondClass::Never,
+            seen: None,
             sets: spec.sets.iter().map(|set| sorted(set)).collect(),
         };
-        let (mut always, mut ever) = (false, false);
         for &root in &spec.roots {
-            let first = normal.leaves.len();
             let tree = normal.tree(spec, root);
             normal.trees.push(tree);
-            let with = normal.leaves[first..].iter().map(|leaf| normal.names_second(*leaf));
-            let (some, all) = with.fold((false, true), |(some, all), names| (some | names, all & names));
-            ever |= some;
-            always |= all;
         }
-        if spec.task == Task::Classifier && spec.targets == 2 && ever {
-            normal.second = if always { SecondClass::Always } else { SecondClass::Varies };
-        }
+        normal.seen = normal.always(0).zip(normal.always(1)).map(|(first, second)| Seen { first, second });
         normal
     }
 
-    fn names_second(&self, (from, to): (u32, u32)) -> bool {
-        self.weights[from as usize..to as usize].iter().any(|(target, _)| *target == 1)
+    /// The weight of a leaf for a target, in units.
+    pub(super) fn weight(&self, leaf: u32, target: u32) -> i64 {
+        self.weights(leaf).iter().find(|weight| weight.0 == target).map_or(0, |weight| weight.1)
+    }
+
+    /// Whether scores are sums.
+    pub(super) fn sums(&self) -> bool {
+        matches!(self.aggregate, Aggregate::Sum | Aggregate::Average)
+    }
+
+    /// Whether the leaves of a row name the target; `None` where some rows' do and others' do not.
+    fn always(&self, target: u32) -> Option<bool> {
+        let names = |node: &NormalNode| match *node {
+            NormalNode::Leaf(leaf) => Some(self.weights(leaf).iter().any(|weight| weight.0 == target)),
+            NormalNode::Branch { .. } => None,
+        };
+        let mut ever = false;
+        for tree in &self.trees {
+            if tree.nodes.iter().filter_map(names).all(|named| named) {
+                return Some(true);
+            }
+            ever |= tree.nodes.iter().filter_map(names).any(|named| named);
+        }
+        if ever { None } else { Some(false) }
+    }
+
+    fn weights(&self, leaf: u32) -> &[(u32, i64)] {
+        let (from, to) = self.leaves[leaf as usize];
+        &self.weights[from as usize..to as usize]
     }
 
     /// Copies one tree, breadth first, so that siblings stand together.

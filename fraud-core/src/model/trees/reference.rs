@@ -1,6 +1,6 @@
 //! The obvious evaluator, for tests: one comparison after another as the definition reads, sums in f64.
 
-use super::finish::{Finish, SecondClass};
+use super::finish::{Finish, Seen};
 use super::spec::{Aggregate, Mode, Node, Precision, Task, TreeSpec};
 
 /// All outputs of one row; slow. `spec` must be valid and `x` as wide as it says.
@@ -32,9 +32,10 @@ pub fn eval(spec: &TreeSpec, x: &[f32]) -> Vec<f32> {
             });
         }
     }
-    let second = spec.targets == 2 && scores[1].is_some();
+    let named = |target: usize| scores.get(target).is_some_and(Option::is_some);
+    let seen = Seen { first: named(0), second: named(1) };
     let mut out = vec![0.0; spec.targets];
-    Finish::new(spec, SecondClass::Varies).all(|target| scores[target].unwrap_or(0.0), second, &mut out);
+    Finish::new(spec, None).all(|target| scores[target].unwrap_or(0.0), seen, &mut out);
     out
 }
 

@@ -1,5 +1,6 @@
 //! The kernel for every ensemble: one tree after another, node by node, with every test and every NaN rule.
 
+use super::finish::Seen;
 use super::normal::{Normal, NormalNode, Test};
 use super::spec::Aggregate;
 
@@ -50,20 +51,21 @@ impl Walk {
         }
     }
 
-    /// Scores of one row in units, one per target, 0 where no leaf has a weight; true when a leaf names target 1.
-    pub(super) fn scores(&self, x: &[f32], scores: &mut [i64]) -> bool {
+    /// Scores of one row in units, one per target, 0 where no leaf has a weight; and which targets have one.
+    pub(super) fn scores(&self, x: &[f32], scores: &mut [i64]) -> Seen {
         let absent = match self.aggregate {
             Aggregate::Sum | Aggregate::Average => 0,
             Aggregate::Min => i64::MAX,
             Aggregate::Max => i64::MIN,
         };
         scores.fill(absent);
-        let mut second = false;
+        let mut seen = Seen::default();
         for &root in &self.roots {
             let (from, to) = self.leaves[self.leaf(root, x) as usize];
             for &(target, weight) in &self.weights[from as usize..to as usize] {
                 let score = &mut scores[target as usize];
-                second |= target == 1;
+                seen.first |= target == 0;
+                seen.second |= target == 1;
                 *score = match self.aggregate {
                     Aggregate::Sum | Aggregate::Average => *score + weight,
                     Aggregate::Min => weight.min(*score),
@@ -74,7 +76,7 @@ impl Walk {
         if absent != 0 {
             scores.iter_mut().filter(|score| **score == absent).for_each(|score| *score = 0);
         }
-        second
+        seen
     }
 
     /// The leaf that the row reaches from `root`.

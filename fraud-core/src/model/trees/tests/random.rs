@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::model::trees::Kernel;
 use crate::model::trees::reference::eval;
 use crate::model::trees::{Aggregate, LeafWeight, Mode, Node, PostTransform, Precision, Task, TreeEvaluator, TreeSpec};
 
@@ -136,34 +137,56 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn agrees_with_the_reference(recipe in recipes(), seed in any::<u64>()) {
+    fn every_kernel_agrees_with_the_reference(recipe in recipes(), seed in any::<u64>()) {
         let spec = spec(recipe, seed);
-        prop_assume!(!spec.weights.is_empty());
-        let evaluator = TreeEvaluator::new(spec.clone()).unwrap();
-        let outputs = evaluator.outputs();
         let mut dice = Dice(seed ^ 0x5555 | 1);
         let stride = spec.features + 2;
-        let x: Vec<f32> = (0..70 * stride).map(|_| dice.input()).collect();
-        let mut all = vec![0.0; 70 * outputs];
-        evaluator.rows(&x, stride, &mut all);
-        for index in 0..70 {
-            let row = &x[index * stride..][..spec.features];
-            let mut out = vec![0.0; outputs];
-            evaluator.row(row, &mut out);
-            let expected = eval(&spec, row);
-            for column in 0..outputs {
-                prop_assert!(close(out[column], expected[column]), "{out:?} is not {expected:?} for {row:?}");
-                prop_assert_eq!(out[column].to_bits(), all[index * outputs + column].to_bits());
-                let one = evaluator.probability_row(row, column);
-                prop_assert_eq!(one.to_bits(), out[column].to_bits());
+        let x: Vec<f32> = (0..ROWS * stride).map(|_| dice.input()).collect();
+        prop_assume!(!spec.weights.is_empty());
+        let mut bits: Option<Vec<u32>> = None;
+        for kernel in KERNELS {
+            let evaluator = TreeEvaluator::with_kernel(spec.clone(), kernel).unwrap();
+            let all = every_way(&evaluator, &x, stride);
+            if bits.is_none() {
+                let outputs = evaluator.outputs();
+                for (row, out) in x.chunks(stride).zip(all.chunks(outputs)) {
+                    let expected = eval(&spec, &row[..spec.features]);
+                    for (a, b) in out.iter().zip(&expected) {
+                        prop_assert!(close(*a, *b), "{:?} is not {:?} for {:?}", out, expected, row);
+                    }
+                }
             }
-        }
-        for column in 0..outputs {
-            let mut one = vec![0.0; 70];
-            evaluator.probability_rows(&x, stride, (column, &mut one));
-            for index in 0..70 {
-                prop_assert_eq!(one[index].to_bits(), all[index * outputs + column].to_bits());
-            }
+            let all: Vec<u32> = all.iter().map(|value| value.to_bits()).collect();
+            prop_assert_eq!(bits.get_or_insert(all.clone()), &all, "{:?}", kernel);
         }
     }
+}
+
+const ROWS: usize = 150;
+
+const KERNELS: [Kernel; 5] =
+    [Kernel::Walk, Kernel::Lockstep, Kernel::Bits { block: 1 }, Kernel::Bits { block: 3 }, Kernel::Bits { block: 64 }];
+
+/// All outputs of all rows, which every method must give to the bit.
+fn every_way(evaluator: &TreeEvaluator, x: &[f32], stride: usize) -> Vec<f32> {
+    let outputs = evaluator.outputs();
+    let mut all = vec![0.0; ROWS * outputs];
+    evaluator.rows(x, stride, &mut all);
+    for (index, expected) in all.chunks(outputs).enumerate() {
+        let row = &x[index * stride..][..evaluator.features()];
+        let mut out = vec![0.0; outputs];
+        evaluator.row(row, &mut out);
+        for column in 0..outputs {
+            assert_eq!(out[column].to_bits(), expected[column].to_bits());
+            assert_eq!(evaluator.probability_row(row, column).to_bits(), expected[column].to_bits());
+        }
+    }
+    for column in 0..outputs {
+        let mut one = vec![0.0; ROWS];
+        evaluator.probability_rows(x, stride, (column, &mut one));
+        for (index, value) in one.iter().enumerate() {
+            assert_eq!(value.to_bits(), all[index * outputs + column].to_bits());
+        }
+    }
+    all
 }
