@@ -4,7 +4,9 @@ mod catalogue;
 mod definition;
 mod plan;
 mod profile;
+mod store;
 
 pub use definition::{Aggregate, Calendar, FeatureDefinition, FeatureSet, KeyKind, MAX_SPAN_SECONDS, Source};
 pub use plan::FeaturePlan;
 pub use profile::{Needs, Profile, ProfilePlan, WindowSpec, WindowStats};
+pub use store::{Label, LabelOutcome, MemoryStore, SnapshotInfo, StoreSettings, StoreStats};

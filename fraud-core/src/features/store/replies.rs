@@ -1,0 +1,209 @@
+//! The profiles given lately, for the case that a transaction is sent again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::heap_bytes;
+use super::varint::{self, Reader};
+use crate::features::profile::{Needs, Profile, ProfilePlan, WindowStats};
+
+/// Bytes of a segment that holds more than one record.
+const SEGMENT: usize = 2_048;
+const COMPLETE: u64 = 1;
+const APPROXIMATE: u64 = 2;
+
+/// Profiles in the order in which they were given, in segments that are dropped whole.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    pub segments: VecDeque<Arc<Segment>>,
+    /// Number of the first segment.
+    first: u32,
+    index: HashMap<u32, Place>,
+    /// Fingerprints of the plans that the records name by their place here.
+    plans: Arc<Vec<u64>>,
+    scratch: Vec<u8>,
+    held: usize,
+}
+
+/// Records one after the other: number of the event (4 bytes), place of the plan, length, profile.
+#[derive(Debug)]
+pub(super) struct Segment {
+    data: Vec<u8>,
+    /// Second of the latest event in it.
+    newest: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    segment: u32,
+    offset: u32,
+}
+
+/// One record of a segment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record<'a> {
+    pub slot: u32,
+    pub plan: u64,
+    pub profile: &'a [u8],
+}
+
+impl Replies {
+    /// Keeps the profile given for an event.
+    pub fn put(&mut self, (slot, time): (u32, u32), plan: &ProfilePlan, profile: &Profile) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        encode(plan, profile, &mut scratch);
+        self.put_encoded((slot, time), plan.fingerprint(), &scratch);
+        self.scratch = scratch;
+    }
+
+    /// Keeps a profile that was encoded before.
+    pub fn put_encoded(&mut self, (slot, time): (u32, u32), plan: u64, profile: &[u8]) {
+        let plan = self.plan_place(plan);
+        let needed = 4 + 2 * varint::MAX_LEN + profile.len();
+        // A segment that a snapshot still reads is left as it is.
+        let fits = |segment: &mut Arc<Segment>| {
+            Arc::get_mut(segment).is_some_and(|segment| segment.data.capacity() - segment.data.len() >= needed)
+        };
+        if !self.segments.back_mut().is_some_and(fits) {
+            let capacity = SEGMENT.max(needed);
+            self.held += heap_bytes(capacity) + heap_bytes(size_of::<Segment>());
+            self.segments.push_back(Arc::new(Segment { data: Vec::with_capacity(capacity), newest: 0 }));
+        }
+        let segment_number = self.first.wrapping_add(u32::try_from(self.segments.len() - 1).unwrap_or_default());
+        let Some(segment) = self.segments.back_mut().and_then(Arc::get_mut) else { return };
+        let offset = u32::try_from(segment.data.len()).unwrap_or_default();
+        segment.data.extend_from_slice(&slot.to_le_bytes());
+        varint::put(&mut segment.data, plan as u128);
+        varint::put(&mut segment.data, profile.len() as u128);
+        segment.data.extend_from_slice(profile);
+        segment.newest = segment.newest.max(time);
+        self.index.insert(slot, Place { segment: segment_number, offset });
+    }
+
+    fn plan_place(&mut self, plan: u64) -> usize {
+        match self.plans.iter().rposition(|known| *known == plan) {
+            Some(place) => place,
+            None => {
+                Arc::make_mut(&mut self.plans).push(plan);
+                self.plans.len() - 1
+            }
+        }
+    }
+
+    /// The profile given for an event, if it is still held and was made by this plan.
+    pub fn get(&self, slot: u32, plan: &ProfilePlan, out: &mut Profile) -> bool {
+        let Some(place) = self.index.get(&slot) else { return false };
+        let Some(segment) = self.segments.get(place.segment.wrapping_sub(self.first) as usize) else { return false };
+        let Some(record) = segment.records(&self.plans, place.offset as usize).next() else { return false };
+        record.plan == plan.fingerprint() && decode(plan, record.profile, out).is_some()
+    }
+
+    /// Forgets an event.
+    pub fn remove(&mut self, slot: u32) {
+        self.index.remove(&slot);
+    }
+
+    /// Drops the segments whose events are all before `limit`.
+    pub fn expire(&mut self, limit: u32) {
+        while let Some(segment) = self.segments.front().filter(|segment| segment.newest < limit) {
+            let mut offset = 0;
+            let mut records = segment.records(&self.plans, 0);
+            while let Some(record) = records.next() {
+                let place = Place { segment: self.first, offset };
+                if self.index.get(&record.slot) == Some(&place) {
+                    self.index.remove(&record.slot);
+                }
+                offset = u32::try_from(records.offset).unwrap_or(u32::MAX);
+            }
+            self.held -= heap_bytes(segment.data.capacity()) + heap_bytes(size_of::<Segment>());
+            self.first = self.first.wrapping_add(1);
+            self.segments.pop_front();
+        }
+    }
+
+    /// Heap memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        heap_bytes(self.index.allocation_size())
+            + heap_bytes(self.segments.capacity() * size_of::<Arc<Segment>>())
+            + heap_bytes(self.scratch.capacity())
+            + self.held
+    }
+
+    /// The fingerprints that records refer to.
+    pub fn plans(&self) -> Arc<Vec<u64>> {
+        Arc::clone(&self.plans)
+    }
+}
+
+impl Segment {
+    /// The records from `offset` on.
+    pub fn records<'a>(&'a self, plans: &'a [u64], offset: usize) -> Records<'a> {
+        Records { data: &self.data, plans, offset }
+    }
+}
+
+pub(super) struct Records<'a> {
+    data: &'a [u8],
+    plans: &'a [u64],
+    offset: usize,
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Record<'a>;
+
+    fn next(&mut self) -> Option<Record<'a>> {
+        let mut reader = Reader::new(self.data.get(self.offset..)?);
+        let slot = reader.u32_le()?;
+        let plan = *self.plans.get(reader.usize()?)?;
+        let length = reader.usize()?;
+        let profile = reader.bytes(length)?;
+        self.offset = self.data.len() - reader.left();
+        Some(Record { slot, plan, profile })
+    }
+}
+
+fn encode(plan: &ProfilePlan, profile: &Profile, out: &mut Vec<u8>) {
+    let flag = |set: bool, bit: u64| if set { bit } else { 0 };
+    let flags = flag(profile.history_complete, COMPLETE) | flag(profile.approximate, APPROXIMATE);
+    varint::put(out, u128::from(flags));
+    for (spec, stats) in plan.windows().iter().zip(&profile.windows) {
+        let Needs { sum, sum_of_squares, extremes, frauds, previous } = spec.needs;
+        let mut put = |wanted: bool, value: u128| {
+            if wanted {
+                varint::put(out, value);
+            }
+        };
+        put(true, stats.count.into());
+        put(sum, stats.sum);
+        put(sum_of_squares, stats.sum_of_squares);
+        put(extremes, u128::from(stats.min.unsigned_abs()));
+        put(extremes, u128::from(stats.max.unsigned_abs()));
+        put(frauds, stats.frauds.into());
+        put(previous, stats.since_previous.into());
+    }
+}
+
+fn decode(plan: &ProfilePlan, bytes: &[u8], out: &mut Profile) -> Option<()> {
+    let mut reader = Reader::new(bytes);
+    let flags = reader.u64()?;
+    out.windows.clear();
+    for spec in plan.windows() {
+        let Needs { sum, sum_of_squares, extremes, frauds, previous } = spec.needs;
+        let mut get = |wanted: bool| if wanted { reader.u128() } else { Some(0) };
+        out.windows.push(WindowStats {
+            count: u64::try_from(get(true)?).ok()?,
+            sum: get(sum)?,
+            sum_of_squares: get(sum_of_squares)?,
+            min: i64::try_from(get(extremes)?).ok()?,
+            max: i64::try_from(get(extremes)?).ok()?,
+            frauds: u64::try_from(get(frauds)?).ok()?,
+            since_previous: u32::try_from(get(previous)?).ok()?,
+        });
+    }
+    out.history_complete = flags & COMPLETE != 0;
+    out.approximate = flags & APPROXIMATE != 0;
+    (reader.left() == 0).then_some(())
+}
