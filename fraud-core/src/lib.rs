@@ -20,6 +20,8 @@ pub mod assessment;
 pub mod duration;
 pub mod error;
 pub mod features;
+#[cfg(feature = "files")]
+pub mod files;
 pub mod model;
 pub mod policy;
 pub mod scorer;

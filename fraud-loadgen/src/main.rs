@@ -1,1 +1,67 @@
-fn main() {}
+//! `fraud-loadgen`: makes transactions.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use fraud_core::files::write::FileError;
+use fraud_loadgen::simulate::{self, SimulateError};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// sysexits.h: the command was used the wrong way.
+const USAGE: u8 = 64;
+/// sysexits.h: an error while doing input or output.
+const INPUT_OUTPUT: u8 = 74;
+
+/// Make transactions: simulated ones, into a file.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Simulate(simulate::Arguments),
+}
+
+fn main() -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(problem) => {
+            // Standard output or error may be closed; there is nobody to tell then.
+            drop(problem.print());
+            return if problem.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match command {
+        Command::Simulate(arguments) => simulate(&arguments),
+    }
+}
+
+fn simulate(arguments: &simulate::Arguments) -> ExitCode {
+    match simulate::run(arguments) {
+        Ok(summary) => {
+            let mut out = io::stdout().lock();
+            match summary.print(arguments, &mut out).and_then(|()| out.flush()) {
+                // The file is complete; whoever read the summary has left.
+                Ok(()) | Err(_) => ExitCode::SUCCESS,
+            }
+        }
+        Err(error) => {
+            eprintln!("fraud-loadgen simulate: {error}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &SimulateError) -> u8 {
+    match error {
+        SimulateError::File(FileError::Extension { .. }) => USAGE,
+        SimulateError::File(_) => INPUT_OUTPUT,
+        _ => USAGE,
+    }
+}

@@ -1,0 +1,6 @@
+//! Makes transactions: simulates them for files, and (later) as load.
+#![warn(missing_docs)]
+#![deny(unsafe_code)]
+
+pub mod simulate;
+pub mod simulator;
