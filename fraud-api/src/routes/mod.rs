@@ -80,7 +80,6 @@ pub async fn many_rows(
 }
 
 /// A request's parts as handlers want them.
-#[derive(Debug)]
 pub struct Parts(pub HttpRequest, pub Payload);
 
 impl FromRequest for Parts {
