@@ -179,6 +179,7 @@ pub fn start(settings: ApiSettings, listeners: Listeners) -> Result<Running, Run
     let metrics = endpoint_metrics(&shared)?;
     let operators_in_public = shared.keys.is_none();
     let address = public.local_addr().map_err(RunError::Server)?;
+    let management_address = management.as_ref().and_then(|listener| listener.local_addr().ok());
     let server = serve(&shared, (public, true), metrics.clone(), move |config| {
         routes::public(config, operators_in_public);
     })?;
@@ -194,7 +195,7 @@ pub fn start(settings: ApiSettings, listeners: Listeners) -> Result<Running, Run
         }
     };
     become_ready(&shared);
-    announce(&shared, address, started);
+    announce(&shared, (address, management_address), started);
     Ok(Running { shared, public, ended, management, snapshots, _watches: watches })
 }
 
@@ -332,11 +333,11 @@ fn warn_of(settings: &ApiSettings) {
     }
 }
 
-fn announce(shared: &Shared, address: SocketAddr, started: Instant) {
+fn announce(shared: &Shared, (address, management): (SocketAddr, Option<SocketAddr>), started: Instant) {
     let info = shared.life.info();
     tracing::info!(
         %address,
-        management = ?shared.settings.server.management.0,
+        management = management.map(tracing::field::display),
         model = info.as_ref().map_or("none", |info| &info.version),
         keys = shared.keys.is_some(),
         workers = shared.settings.workers(),

@@ -1,10 +1,10 @@
 //! Open Inference Protocol, version 2: the bare model on its feature tensor.
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
-use actix_web::web::{self, Path, ServiceConfig};
+use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use fraud_core::Model;
-use fraud_core::Scorer;
+use fraud_core::error::ModelError;
+use fraud_core::{Model, Scorer};
 use serde_json::json;
 
 mod request;
@@ -87,13 +87,11 @@ fn readiness(ready: bool, mut answer: serde_json::Value) -> HttpResponse {
     if ready { HttpResponse::Ok().json(answer) } else { HttpResponse::ServiceUnavailable().json(answer) }
 }
 
-/// Name and, on versioned paths, version.
-type ModelPath = Path<std::collections::HashMap<String, String>>;
-
 /// The model in service, when it is the one that the path names.
-fn named<'a>(scorer: &'a Scorer, path: &ModelPath) -> Result<&'a Model, ApiError> {
-    let model = scorer.model().ok_or(ApiError::Model(fraud_core::error::ModelError::NoModel))?;
-    if path.get("name").is_none_or(|name| name != model.name()) {
+fn named<'a>(scorer: &'a Scorer, request: &HttpRequest) -> Result<&'a Model, ApiError> {
+    let model = scorer.model().ok_or(ApiError::Model(ModelError::NoModel))?;
+    let path = request.match_info();
+    if path.get("name") != Some(model.name()) {
         return Err(ApiError::NotFound { what: "model" });
     }
     match path.get("version") {
@@ -110,10 +108,10 @@ fn named<'a>(scorer: &'a Scorer, path: &ModelPath) -> Result<&'a Model, ApiError
         crate::schema::InferenceRefusals,
     ),
 )]
-pub async fn metadata(request: HttpRequest, path: ModelPath) -> HttpResponse {
+pub async fn metadata(request: HttpRequest) -> HttpResponse {
     guarded(&request, (Role::Infer, as_error), async |worker| {
         let scorer = worker.shared.life.shared().load();
-        let model = named(&scorer, &path)?;
+        let model = named(&scorer, &request)?;
         Ok(HttpResponse::Ok().json(json!({
             "name": model.name(),
             "versions": [model.version()],
@@ -137,10 +135,10 @@ pub async fn metadata(request: HttpRequest, path: ModelPath) -> HttpResponse {
         crate::schema::InferenceRefusals,
     ),
 )]
-pub async fn model_ready(request: HttpRequest, path: ModelPath) -> HttpResponse {
+pub async fn model_ready(request: HttpRequest) -> HttpResponse {
     guarded(&request, (Role::Infer, as_error), async |worker| {
         let scorer = worker.shared.life.shared().load();
-        let model = named(&scorer, &path)?;
+        let model = named(&scorer, &request)?;
         Ok(readiness(is_ready(&worker.shared), json!({ "name": model.name() })))
     })
     .await
@@ -155,12 +153,12 @@ pub async fn model_ready(request: HttpRequest, path: ModelPath) -> HttpResponse 
         crate::schema::InferenceRefusals,
     ),
 )]
-pub async fn infer(Parts(request, mut payload): Parts, path: ModelPath) -> HttpResponse {
+pub async fn infer(Parts(request, mut payload): Parts) -> HttpResponse {
     guarded(&request, (Role::Infer, as_error), async |worker| {
         let expected = "application/json, or application/octet-stream with Inference-Header-Content-Length";
         let (media, body) = many_rows(worker, (&request, &mut payload), expected).await?;
         let scorer = super::predict::scorer(worker);
-        let model = named(&scorer, &path)?;
+        let model = named(&scorer, &request)?;
         let json_bytes = json_bytes(request.headers(), media, body.len())?;
         let (head, tail) = body.split_at(json_bytes);
         let names: Vec<&str> = model.features().names().collect();
