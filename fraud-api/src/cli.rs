@@ -25,25 +25,25 @@ Exit status: 0 after SIGTERM or SIGINT, 64 for bad settings, 1 for anything else
 /// Serves fraud scores over HTTP.
 #[derive(Debug, Parser)]
 #[command(name = "fraud-api", version, about, after_help = EXAMPLES)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Settings file (TOML); also FRAUD_CONFIG
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Check the settings, report every problem, and exit
     #[arg(long)]
-    pub check_config: bool,
+    pub(crate) check_config: bool,
     /// Print the settings in force, secrets masked, and exit
     #[arg(long, conflicts_with = "check_config")]
-    pub print_config: bool,
+    pub(crate) print_config: bool,
     /// Begin with this saved state, unless there is a newer snapshot; also store.load_state
     #[arg(long, value_name = "FILE")]
-    pub load_state: Option<PathBuf>,
+    pub(crate) load_state: Option<PathBuf>,
 }
 
 impl Cli {
     /// Where the settings come from.
     #[must_use]
-    pub fn sources(&self, mut environment: BTreeMap<String, String>) -> Sources {
+    pub(crate) fn sources(&self, mut environment: BTreeMap<String, String>) -> Sources {
         let named = environment.remove("FRAUD_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
         let overrides = self.load_state.iter().map(|path| ("store.load_state".to_owned(), path.display().to_string()));
         Sources { file: self.config.clone().or(named), overrides: overrides.collect(), environment }

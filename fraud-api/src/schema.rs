@@ -1,6 +1,6 @@
 //! What requests and answers look like, for the OpenAPI document. The types that do the work are elsewhere;
 //! tests hold these to what the service really says.
-#![allow(missing_docs, dead_code)] // The documentation is the schema's own descriptions.
+#![allow(missing_docs, dead_code, unused_qualifications)] // The documentation is the descriptions; the derives qualify.
 
 use serde::Serialize;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};

@@ -295,6 +295,8 @@ fn serve(
         .max_connections((settings.max_connections / workers).max(1))
         .client_request_timeout(settings.head_timeout.0)
         .client_disconnect_timeout(Duration::from_secs(1))
+        // Who closes has left: nothing is computed for nobody.
+        .h1_allow_half_closed(false)
         .keep_alive(settings.keep_alive.0)
         .shutdown_timeout(settings.drain_timeout.0.as_secs())
         .disable_signals();
@@ -395,6 +397,9 @@ impl Running {
             if saved.is_err() {
                 tracing::error!("the last snapshot was not written");
             }
+        }
+        if let Some(traces) = self.shared.traces.clone() {
+            let _ = web::block(move || traces.flush()).await;
         }
         if let Some(management) = self.management {
             management.stop(false).await;

@@ -27,9 +27,11 @@ fn bad_settings_are_all_listed_and_end_with_64() {
     }
     let good = command().arg("--check-config").output().unwrap();
     assert_eq!(good.status.code(), Some(0));
-    let open = command().arg("--check-config").env("FRAUD__SERVER__BIND", "0.0.0.0:1").env("FRAUD__SERVER__REQUIRE_KEYS", "true");
+    let mut open = command();
+    open.arg("--check-config").env("FRAUD__SERVER__BIND", "0.0.0.0:1").env("FRAUD__SERVER__REQUIRE_KEYS", "true");
     assert_eq!(open.output().unwrap().status.code(), Some(64));
-    let model = command().env("FRAUD__MODEL__PATH", "/nowhere.onnx").env("FRAUD__SERVER__BIND", "127.0.0.1:0");
+    let mut model = command();
+    model.env("FRAUD__MODEL__PATH", "/nowhere.onnx").env("FRAUD__SERVER__BIND", "127.0.0.1:0");
     let model = model.env("FRAUD__SERVER__MANAGEMENT", "none").output().unwrap();
     assert_eq!(model.status.code(), Some(64));
     assert!(String::from_utf8(model.stderr).unwrap().contains("/nowhere.onnx"));

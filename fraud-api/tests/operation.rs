@@ -295,3 +295,35 @@ fn the_console_streams_figures_and_scores_without_recording() {
     }
     assert!(text.contains("\"decisions\"") && text.contains("text/event-stream"), "{text}");
 }
+
+#[test]
+fn spans_reach_the_collector_under_the_callers_trace() {
+    let collector = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = settings();
+    settings.telemetry.otlp_endpoint = Some(format!("http://{}", collector.local_addr().unwrap()));
+    settings.telemetry.trace_share = 0.0;
+    let service = Service::start(settings);
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let headers = [("content-type", "application/json"), ("traceparent", parent.as_str())];
+    let body = transaction("a", 1, 2, 3.0, 1);
+    assert_eq!(request(service.address, "POST", "/predict", &headers, body.as_bytes()).status, 200);
+    let received = std::thread::spawn(move || {
+        let (mut stream, _) = collector.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 4_096]);
+        while !bytes.windows(16).any(|window| hex(window) == trace) {
+            let count = std::io::Read::read(&mut stream, &mut buffer).unwrap();
+            assert!(count > 0, "the trace did not come");
+            bytes.extend_from_slice(&buffer[..count]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        bytes
+    });
+    let shared = service.shared.clone();
+    service.finish();
+    drop(shared);
+    let bytes = received.join().unwrap();
+    assert!(bytes.starts_with(b"POST /v1/traces "));
+    assert!(bytes.windows(13).any(|window| window == b"POST /predict"));
+}

@@ -119,19 +119,27 @@ fn the_far_future_is_refused_and_the_near_one_taken() {
 #[test]
 fn labels_are_recorded_and_reach_the_terminals_risk() {
     let service = Service::start(settings());
-    let risky = |service: &Service, id: &str| {
-        service.post("/predict?record=false&explain=true", &transaction(id, 9, 2, 10.0, 20)).json()["fraud_probability"].clone()
+    // The share of fraud at terminal 2, as a payment on the 20th sees it.
+    let risk = |service: &Service| {
+        let options = fraud_core::ParseOptions::default();
+        let payment = fraud_core::Parsed::from_json(transaction("x", 9, 2, 10.0, 20).as_bytes(), options).unwrap().transaction;
+        let scorer = service.shared.life.shared().load();
+        let mut profile = fraud_core::features::Profile::default();
+        service.shared.store.peek(&payment, scorer.profile_plan(), &mut profile).unwrap();
+        let mut row = vec![0.0; scorer.features().len()];
+        scorer.write_features(&payment, &profile, &mut row);
+        row[scorer.features().position("TERMINAL_ID_RISK_30DAY_WINDOW").unwrap()]
     };
     for n in 0..5 {
         service.predict(&transaction(&format!("f{n}"), n, 2, 10.0, 5));
     }
-    let before = risky(&service, "x");
-    let labels: Vec<Value> = (0..5)
+    assert_eq!(risk(&service), 0.0);
+    let labels: Vec<Value> = (0..4)
         .map(|n| json!({"transaction_id": format!("f{n}"), "label": 1, "observed_at": "2026-01-06T00:00:00Z"}))
         .collect();
     let answer = service.post("/labels", &Value::from(labels).to_string());
-    assert_eq!((answer.status, answer.json()["recorded"].clone()), (200, json!(5)));
-    assert_ne!(before, risky(&service, "x"));
+    assert_eq!((answer.status, answer.json()["recorded"].clone()), (200, json!(4)));
+    assert_eq!(risk(&service), 0.8);
 
     let one = |body: Value| service.post("/labels", &body.to_string());
     let unknown = one(json!({"transaction_id": "never", "label": "fraud"})).json();
@@ -141,7 +149,7 @@ fn labels_are_recorded_and_reach_the_terminals_risk() {
     let soon = fraud_core::service::clock::rfc3339_text(fraud_core::service::clock::unix_millis() + 600_000);
     assert_eq!(one(json!({"transaction_id": "f1", "label": 1, "observed_at": soon})).status, 422);
     assert_eq!(service.post("/labels", "[").status, 400);
-    assert_eq!(service.metric("fraud_labels_total{label=\"fraud\"} "), 5.0);
+    assert_eq!(service.metric("fraud_labels_total{label=\"fraud\"} "), 4.0);
     assert!(service.metric("fraud_model_quality{label_age=\"all\",metric=\"average_precision\"} ") > 0.0);
 }
 

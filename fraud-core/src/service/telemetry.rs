@@ -91,6 +91,13 @@ impl Traces {
     pub fn tracer(&self) -> &SdkTracer {
         &self.tracer
     }
+
+    /// Delivers what is waiting; blocks until it is delivered or refused.
+    pub fn flush(&self) {
+        if let Err(error) = self.provider.force_flush() {
+            tracing::warn!(%error, "traces were not delivered");
+        }
+    }
 }
 
 impl Drop for Traces {
