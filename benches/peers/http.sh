@@ -15,7 +15,7 @@ load_core=${LOAD_CORE:-0}
 out=out/http
 mkdir -p "$out"
 
-cargo build --release --locked --quiet -p fraud-api -p fraud-benches
+cargo build --release --locked --quiet -p fraud-api -p fraud-benches --features fraud-benches/http
 load() { taskset -c "$load_core" target/release/http_load "$@"; }
 pids=()
 trap 'for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done' EXIT
@@ -33,11 +33,11 @@ start_api() { # further settings as NAME=VALUE
     taskset -c "$serve_core" target/release/fraud-api & api=$!; pids+=("$api"); wait_for 8101
 }
 start_fastapi() {
-  venv=.cache/peers
-  if ! cmp -s benches/peers/requirements.txt "$venv/installed.txt"; then
+  venv=.cache/peers-http
+  if ! cmp -s benches/peers/requirements-http.txt "$venv/installed.txt"; then
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r benches/peers/requirements.txt
-    cp benches/peers/requirements.txt "$venv/installed.txt"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r benches/peers/requirements-http.txt
+    cp benches/peers/requirements-http.txt "$venv/installed.txt"
   fi
   (cd benches/peers && MODEL="$(realpath "../../$model")" exec taskset -c "$serve_core" ../../$venv/bin/uvicorn fastapi_app:app \
     --port 8102 --workers 1 --loop uvloop --http httptools --no-access-log --log-level warning) & fastapi=$!

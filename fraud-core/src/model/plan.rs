@@ -1,6 +1,5 @@
 //! A prepared graph → tract's optimised plan, or what can be run without it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,6 +11,7 @@ use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_hir::internal::*;
 
 use super::engine::{Chain, Engine};
+use super::guard::{guarded, shortened};
 use super::onnx::output::{Chosen, column};
 use super::ops::RowOp;
 use super::ops::kernel::RowKernel;
@@ -22,11 +22,11 @@ const MAX_ROW_ELEMENTS: i64 = 1 << 24;
 /// Rows given to tract at a time.
 const BLOCK: usize = 256;
 
-/// tract's plan of a graph, with a state per thread.
+/// tract's plan of a graph, with as many states as threads have run it at once.
 #[derive(Debug)]
 pub(super) struct Plan {
     runnable: Arc<TypedRunnableModel>,
-    states: [Mutex<Option<TypedSimpleState>>; SHARDS],
+    states: [Mutex<Vec<TypedSimpleState>>; SHARDS],
     /// The graph only takes one row at a time.
     single: bool,
     columns: usize,
@@ -53,20 +53,7 @@ pub(super) fn build(
         return Ok(engine);
     }
     let runnable = guarded(|| model.into_runnable())?;
-    Ok(Engine::Plan(Plan::new(runnable, (single, columns, column))))
-}
-
-/// Runs a part of the engine. tract answers some graphs that are not legal with a panic instead of an error: as a
-/// last resort that is turned into one.
-fn guarded<T>(run: impl FnOnce() -> TractResult<T>) -> Result<T, ModelError> {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(match error.downcast_ref::<ModelError>() {
-            Some(own) => own.clone(),
-            None => ModelError::BadGraph { problem: shortened(&error) },
-        }),
-        Err(_) => Err(ModelError::BadGraph { problem: "the engine gave up on it".to_owned() }),
-    }
+    Ok(Engine::Plan(Box::new(Plan::new(runnable, (single, columns, column)))))
 }
 
 fn typed(reader: &Onnx, proto: &ModelProto, (width, any_height): (usize, bool)) -> Result<TypedModel, ModelError> {
@@ -168,13 +155,13 @@ fn keeps_rows(model: &TypedModel, node: &TypedNode) -> bool {
     from.is_ok_and(|from| from == f32::datum_type()) && cast.to == f64::datum_type()
 }
 
-/// One per thread up to this many; more threads share.
+/// So many stores of states, each used by every so-many-th thread, so that threads seldom meet.
 const SHARDS: usize = 16;
 
 static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Which shard this thread uses. The states themselves cannot be thread-local: tract's give memory back to
+    /// Which store this thread uses. The states themselves cannot be thread-local: tract's give memory back to
     /// thread-local storage when they are dropped, which aborts the process where that happens at a thread's end.
     static SHARD: usize = NEXT_THREAD.fetch_add(1, Ordering::Relaxed) % SHARDS;
 }
@@ -186,9 +173,10 @@ impl Plan {
 
     pub(super) fn run(&self, rows: &[f32], width: usize, out: &mut [f32]) -> Result<(), ModelError> {
         let height = if self.single { 1 } else { BLOCK };
-        let mut held = SHARD.with(|shard| self.states[*shard].lock());
+        let states = SHARD.with(|shard| &self.states[*shard]);
         // A state that fails half-way is not put back.
-        let mut state = match held.take() {
+        let held = states.lock().pop();
+        let mut state = match held {
             Some(state) => state,
             None => self.runnable.spawn().map_err(|error| ModelError::Run { problem: shortened(&error) })?,
         };
@@ -198,7 +186,7 @@ impl Plan {
                 other => other,
             })?;
         }
-        *held = Some(state);
+        states.lock().push(state);
         Ok(())
     }
 
@@ -214,8 +202,4 @@ impl Plan {
         }
         Ok(())
     }
-}
-
-fn shortened(error: &TractError) -> String {
-    format!("{error:#}").chars().take(600).collect()
 }
