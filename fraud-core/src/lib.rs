@@ -25,6 +25,8 @@ pub mod files;
 pub mod model;
 pub mod policy;
 pub mod scorer;
+#[cfg(feature = "service")]
+pub mod service;
 pub mod transaction;
 
 pub use assessment::{Assessment, Decision, DecisionSource, ModelType, Reason, RiskLevel};

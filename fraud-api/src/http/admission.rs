@@ -1,0 +1,188 @@
+//! How much work is taken on.
+//!
+//! A worker is one thread that runs handlers to their end, so work waits in its run queue. A *round* is
+//! one turn of that queue: it begins with the first request after a quiet moment and ends when a marker
+//! task, queued behind it, comes up. Everything in the round was ready when it began, so a request that
+//! comes up after `max_wait` of work would be answered late, and the ones behind it later still: those are
+//! turned away at once, which costs microseconds. What waits for the next round is bounded in the same
+//! way, so nobody is queued to death and no work is done for callers that have given up.
+//!
+//! Work is the time between requests, but none counts for more than a few times what is typical: where the
+//! operating system takes the core away for a while, waiting requests are late whatever is done, and turning them away
+//! would help nobody.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use fraud_core::service::metrics::Shed;
+
+use super::problem::ApiError;
+
+/// What the round has seen.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    busy: Duration,
+    last: Instant,
+    /// The last one was taken on, not turned away.
+    worked: bool,
+}
+
+/// Least step of the typical duration, and what turning a request away may count for.
+const STEP: Duration = Duration::from_micros(1);
+/// Allowed to any gap, whatever is typical.
+const SLACK: Duration = Duration::from_micros(100);
+
+/// One worker's admission.
+#[derive(Debug)]
+pub struct Admission {
+    max_wait: Duration,
+    retry_after: Duration,
+    max_in_flight: usize,
+    in_flight: Cell<usize>,
+    round: Cell<Option<Round>>,
+    /// What one request's work typically takes: follows single ones by an eighth at most.
+    typical: Cell<Duration>,
+    marker: RefCell<Option<Waker>>,
+}
+
+impl Admission {
+    /// For a worker that may have `max_in_flight` unfinished bodies.
+    #[must_use]
+    pub fn new((max_wait, retry_after): (Duration, Duration), max_in_flight: usize) -> Rc<Self> {
+        Rc::new(Self {
+            max_wait,
+            retry_after,
+            max_in_flight,
+            in_flight: Cell::new(0),
+            round: Cell::new(None),
+            typical: Cell::new(Duration::from_micros(20)),
+            marker: RefCell::new(None),
+        })
+    }
+
+    /// The marker task: run it on the worker's own thread for as long as the worker lives.
+    pub async fn mark(self: Rc<Self>) {
+        poll_fn::<(), _>(|context| {
+            self.round.set(None);
+            let mut marker = self.marker.borrow_mut();
+            if marker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
+                *marker = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Takes on the work of a request that is ready at `now`, or turns it away.
+    ///
+    /// # Errors
+    /// [`ApiError::Overloaded`].
+    pub fn work(&self, now: Instant) -> Result<(), ApiError> {
+        let Some(mut round) = self.round.get() else {
+            self.round.set(Some(Round { busy: Duration::ZERO, last: now, worked: true }));
+            if let Some(marker) = &*self.marker.borrow() {
+                marker.wake_by_ref();
+            }
+            return Ok(());
+        };
+        let gap = now.saturating_duration_since(round.last);
+        let typical = self.typical.get();
+        if round.worked {
+            let step = typical / 8 + STEP;
+            self.typical.set(gap.clamp(typical.saturating_sub(step), typical + step));
+        }
+        round.busy += gap.min(if round.worked { 4 * typical + SLACK } else { SLACK });
+        round.last = now;
+        round.worked = round.busy <= self.max_wait;
+        self.round.set(Some(round));
+        if round.worked { Ok(()) } else { Err(self.refuse(Shed::Overload)) }
+    }
+
+    /// Counts a request whose body is not all there yet, until the guard is dropped.
+    ///
+    /// # Errors
+    /// [`ApiError::Overloaded`].
+    pub fn wait(&self) -> Result<Waiting<'_>, ApiError> {
+        if self.in_flight.get() >= self.max_in_flight {
+            return Err(self.refuse(Shed::InFlight));
+        }
+        self.in_flight.set(self.in_flight.get() + 1);
+        Ok(Waiting(self))
+    }
+
+    fn refuse(&self, reason: Shed) -> ApiError {
+        ApiError::Overloaded { reason, retry_after: self.retry_after }
+    }
+}
+
+/// A request that is waited for.
+#[derive(Debug)]
+pub struct Waiting<'a>(&'a Admission);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission() -> Rc<Admission> {
+        Admission::new((Duration::from_millis(10), Duration::from_secs(1)), 2)
+    }
+
+    #[actix_web::test]
+    async fn a_round_that_lasts_too_long_sheds_its_rest_and_the_next_one_begins_anew() {
+        let admission = admission();
+        actix_web::rt::spawn(admission.clone().mark());
+        tokio::task::yield_now().await;
+        let start = Instant::now();
+        let outcomes = |admission: &Admission, gap: Duration, count: u32| {
+            (0..count).filter(|at| admission.work(start + gap * *at).is_ok()).count()
+        };
+        // Requests of 100 µs: about a hundred are 10 ms of work.
+        let taken = outcomes(&admission, Duration::from_micros(100), 400);
+        assert!((90..=130).contains(&taken), "{taken}");
+        assert!(matches!(admission.work(start), Err(ApiError::Overloaded { reason: Shed::Overload, .. })));
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        assert!(admission.work(start).is_ok());
+    }
+
+    #[actix_web::test]
+    async fn work_that_has_become_slow_is_noticed() {
+        let admission = admission();
+        for _ in 0..20 {
+            admission.round.set(None);
+            (0..50_u32).for_each(|at| drop(admission.work(Instant::now() + Duration::from_millis(2) * at)));
+        }
+        admission.round.set(None);
+        let start = Instant::now();
+        let taken = (0..50_u32).filter(|at| admission.work(start + Duration::from_millis(2) * *at).is_ok()).count();
+        assert!((5..=7).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn a_core_that_was_taken_away_for_a_while_is_no_overload() {
+        let admission = admission();
+        let start = Instant::now();
+        assert!(admission.work(start).is_ok());
+        assert!(admission.work(start + Duration::from_millis(80)).is_ok());
+        assert!(admission.work(start + Duration::from_millis(81)).is_ok());
+    }
+
+    #[test]
+    fn unfinished_bodies_are_bounded() {
+        let admission = admission();
+        let (one, two) = (admission.wait().unwrap(), admission.wait().unwrap());
+        assert!(matches!(admission.wait(), Err(ApiError::Overloaded { reason: Shed::InFlight, .. })));
+        drop(one);
+        assert!(admission.wait().is_ok());
+        drop(two);
+    }
+}

@@ -1,0 +1,129 @@
+//! Reading a body within its limits.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use actix_web::web::{Bytes, BytesMut};
+use futures_util::Stream;
+
+use super::admission::Admission;
+use super::problem::ApiError;
+
+/// Limits of one body.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// In bytes.
+    pub bytes: usize,
+    /// Until it is all there.
+    pub time: Duration,
+}
+
+/// Reads a body. One that has come with its head, as nearly all do, costs no copy and no timer.
+///
+/// # Errors
+/// [`ApiError::BodyTooLarge`], [`ApiError::BodyTimeout`], [`ApiError::BodyBroken`],
+/// [`ApiError::Overloaded`] when too many bodies are waited for.
+pub async fn read(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    admission: &Admission,
+    limits: Limits,
+) -> Result<Bytes, ApiError> {
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > limits.bytes as u64) {
+        return Err(ApiError::BodyTooLarge { limit: limits.bytes });
+    }
+    let mut body = Body { first: Bytes::new(), rest: BytesMut::new(), limit: limits.bytes };
+    let at_once = poll_fn(|context| match body.poll(payload, context) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    if let Some(outcome) = at_once.await {
+        outcome?;
+        return Ok(body.take());
+    }
+    let _waiting = admission.wait()?;
+    let rest = poll_fn(|context| body.poll(payload, context));
+    tokio::time::timeout(limits.time, rest).await.map_err(|_| ApiError::BodyTimeout)??;
+    Ok(body.take())
+}
+
+struct Body {
+    first: Bytes,
+    rest: BytesMut,
+    limit: usize,
+}
+
+impl Body {
+    fn poll(&mut self, payload: &mut Payload, context: &mut std::task::Context<'_>) -> Poll<Result<(), ApiError>> {
+        loop {
+            match Pin::new(&mut *payload).poll_next(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Ready(Some(Ok(chunk))) => {
+                    if self.first.len() + self.rest.len() + chunk.len() > self.limit {
+                        return Poll::Ready(Err(ApiError::BodyTooLarge { limit: self.limit }));
+                    }
+                    self.add(chunk);
+                }
+                Poll::Ready(Some(Err(PayloadError::Overflow))) => {
+                    return Poll::Ready(Err(ApiError::BodyTooLarge { limit: self.limit }));
+                }
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(ApiError::BodyBroken)),
+            }
+        }
+    }
+
+    fn add(&mut self, chunk: Bytes) {
+        if self.first.is_empty() && self.rest.is_empty() {
+            self.first = chunk;
+        } else {
+            if self.rest.is_empty() {
+                self.rest.extend_from_slice(&std::mem::take(&mut self.first));
+            }
+            self.rest.extend_from_slice(&chunk);
+        }
+    }
+
+    fn take(&mut self) -> Bytes {
+        if self.rest.is_empty() { std::mem::take(&mut self.first) } else { self.rest.split().freeze() }
+    }
+}
+
+/// The kinds of body that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    /// One JSON document.
+    Json,
+    /// One JSON document a line.
+    Lines,
+    /// Bytes of the binary tensor extension.
+    Octets,
+}
+
+/// What the headers say the body is; JSON where they say nothing.
+///
+/// # Errors
+/// [`ApiError::Encoding`] for an encoded body, [`ApiError::MediaType`] for another type.
+pub fn media(headers: &HeaderMap, expected: &'static str) -> Result<Media, ApiError> {
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(ApiError::Encoding);
+    }
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Media::Json) };
+    let bytes = value.as_bytes();
+    let end = bytes.iter().position(|byte| *byte == b';').unwrap_or(bytes.len());
+    let essence = bytes[..end].trim_ascii();
+    match essence {
+        b"application/json" => Ok(Media::Json),
+        b"application/x-ndjson" | b"application/jsonl" | b"application/x-jsonlines" => Ok(Media::Lines),
+        b"application/octet-stream" => Ok(Media::Octets),
+        other if other.eq_ignore_ascii_case(b"application/json") => Ok(Media::Json),
+        _ => Err(ApiError::MediaType { expected }),
+    }
+}

@@ -1,0 +1,175 @@
+//! `POST /predict/batch`: many transactions, answered in order; a bad one fails alone.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use actix_web::HttpResponse;
+use fraud_core::features::Profile;
+use fraud_core::service::clock;
+use fraud_core::service::metrics::Failure;
+use fraud_core::{Assessment, Transaction};
+use serde_json::value::RawValue;
+
+use super::predict::{self, Wish};
+use super::{Parts, as_problem, guarded, many_rows};
+use crate::app::Worker;
+use crate::http::body::Media;
+use crate::http::keys::Role;
+use crate::http::problem::ApiError;
+
+/// Rows assessed before other requests get their turn.
+const CHUNK: usize = 64;
+
+/// Scores many transactions, in order.
+#[utoipa::path(
+    post, path = "/predict/batch", tag = "scoring",
+    params(("record" = Option<bool>, Query, description = "`false` scores without keeping the transactions")),
+    request_body(content(
+        (Vec<crate::schema::TransactionBody> = "application/json"),
+        (String = "application/x-ndjson"),
+    )),
+    responses(
+        (status = 200, description = "One answer per row, in order: an assessment, or `{\"error\": problem}`", content(
+            (Vec<crate::schema::BatchItem> = "application/json"),
+            (String = "application/x-ndjson"),
+        )),
+        crate::schema::Refusals,
+    ),
+)]
+pub async fn batch(Parts(request, mut payload): Parts) -> HttpResponse {
+    let arrived = Instant::now();
+    guarded(&request, (Role::Score, as_problem), async |worker| {
+        let expected = "application/json (an array) or application/x-ndjson";
+        let (media, body) = many_rows(worker, (&request, &mut payload), expected).await?;
+        let wish = Wish::read(request.query_string())?;
+        let rows = rows(media, &body, worker.shared.settings.admission.max_batch_rows)?;
+        let json = answer(worker, &rows, media, (wish, arrived)).await;
+        let content_type = if media == Media::Lines { "application/x-ndjson" } else { "application/json" };
+        Ok(HttpResponse::Ok().content_type(content_type).body(json))
+    })
+    .await
+}
+
+/// The rows of a body, each as its JSON text.
+///
+/// # Errors
+/// [`ApiError::Malformed`] for a body that is not an array, [`ApiError::TooManyRows`].
+pub fn rows(media: Media, body: &[u8], limit: usize) -> Result<Vec<&[u8]>, ApiError> {
+    let rows: Vec<&[u8]> = match media {
+        Media::Lines => body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|row| !row.is_empty()).collect(),
+        Media::Json => {
+            let rows: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| ApiError::Malformed {
+                pointer: String::new(),
+                problem: format!("an array of transactions was expected: {error}"),
+            })?;
+            rows.into_iter().map(|row| row.get().as_bytes()).collect()
+        }
+        Media::Octets => {
+            return Err(ApiError::MediaType { expected: "application/json (an array) or application/x-ndjson" });
+        }
+    };
+    if rows.len() > limit { Err(ApiError::TooManyRows { limit }) } else { Ok(rows) }
+}
+
+async fn answer(worker: &Rc<Worker>, rows: &[&[u8]], media: Media, (wish, arrived): (Wish, Instant)) -> Vec<u8> {
+    let deadline = worker.shared.settings.admission.deadline.0;
+    let mut json = Vec::with_capacity(rows.len() * 448 + 2);
+    let (open, between, close): (&[u8], &[u8], &[u8]) =
+        if media == Media::Lines { (b"", b"\n", b"\n") } else { (b"[", b",", b"]") };
+    json.extend_from_slice(open);
+    let mut work = Work::default();
+    for (index, chunk) in rows.chunks(CHUNK).enumerate() {
+        if index > 0 {
+            tokio::task::yield_now().await;
+        }
+        let answers = if predict::is_late(arrived, deadline) {
+            chunk.iter().for_each(|_| worker.shared.metrics.failed(Failure::Deadline));
+            chunk.iter().map(|_| Err(ApiError::Deadline)).collect()
+        } else {
+            work.chunk(worker, chunk, wish)
+        };
+        let now = clock::unix_millis();
+        for (at, answer) in answers.iter().enumerate() {
+            if index + at > 0 {
+                json.extend_from_slice(between);
+            }
+            match answer {
+                Ok(assessment) => predict::write(assessment, now, &mut json),
+                Err(error) => {
+                    error.log();
+                    json.extend_from_slice(b"{\"error\":");
+                    // A problem is made of texts and numbers: it always has a JSON form.
+                    let _ = serde_json::to_writer(&mut json, &error.problem());
+                    json.push(b'}');
+                }
+            }
+        }
+    }
+    json.extend_from_slice(close);
+    json
+}
+
+/// Buffers of one batch.
+#[derive(Default)]
+struct Work {
+    transactions: Vec<Transaction>,
+    profiles: Vec<Profile>,
+    /// Where in the chunk each transaction stands.
+    places: Vec<usize>,
+}
+
+impl Work {
+    /// Observes row after row, as single requests in this order would, then asks the model once.
+    fn chunk(&mut self, worker: &Worker, rows: &[&[u8]], wish: Wish) -> Vec<Result<Assessment, ApiError>> {
+        let began = Instant::now();
+        let _active = worker.shared.metrics.active();
+        let scorer = predict::scorer(worker);
+        self.transactions.clear();
+        self.places.clear();
+        self.profiles.resize_with(rows.len(), Profile::default);
+        let mut answers: Vec<Option<Result<Assessment, ApiError>>> = Vec::with_capacity(rows.len());
+        for (place, row) in rows.iter().enumerate() {
+            answers.push(None);
+            let known = self.transactions.len();
+            let observed = predict::read(worker, row).and_then(|transaction| {
+                let (store, profile) = (&worker.shared.store, &mut self.profiles[known]);
+                let observed = if wish.record {
+                    store.observe(&transaction, scorer.profile_plan(), profile)
+                } else {
+                    store.peek(&transaction, scorer.profile_plan(), profile)
+                };
+                observed.inspect_err(|error| worker.recorder.borrow().not_stored(error))?;
+                Ok(transaction)
+            });
+            match observed {
+                Ok(transaction) => {
+                    self.transactions.push(transaction);
+                    self.places.push(place);
+                }
+                Err(error) => answers[place] = Some(Err(error)),
+            }
+        }
+        let mut assessed = Vec::with_capacity(self.transactions.len());
+        if wish.explain {
+            let pairs = self.transactions.iter().zip(&self.profiles);
+            assessed.extend(pairs.map(|(transaction, profile)| scorer.explain(transaction, profile)));
+        } else {
+            scorer.assess_batch(&self.transactions, &self.profiles, &mut assessed);
+        }
+        let share = began.elapsed() / u32::try_from(self.places.len().max(1)).unwrap_or(u32::MAX);
+        for ((place, transaction), answer) in self.places.iter().zip(&self.transactions).zip(assessed) {
+            match &answer {
+                Ok(assessment) => {
+                    worker.recorder.borrow_mut().assessed(assessment, share);
+                    if wish.record {
+                        predict::remember(worker, transaction, assessment);
+                    }
+                }
+                Err(_) => worker.recorder.borrow().model_failed(),
+            }
+            answers[*place] = Some(answer.map_err(ApiError::Model));
+        }
+        let missing = || Err(ApiError::Internal { problem: "a row without an answer".to_owned() });
+        answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect()
+    }
+}

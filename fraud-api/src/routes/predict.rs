@@ -1,0 +1,243 @@
+//! `POST /predict`: one transaction, one assessment.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::{HeaderValue, CONTENT_TYPE};
+use actix_web::{HttpRequest, HttpResponse};
+use fraud_core::error::{FieldProblem, ParseError, ValidationError, ValueClass};
+use fraud_core::service::clock;
+use fraud_core::{Assessment, Decision, Parsed, Scorer, Transaction};
+
+use super::console::Recent;
+use super::{Parts, as_problem, refuse};
+use crate::app::{RECENT, Worker};
+use crate::http::body::{self, Limits, Media};
+use crate::http::guard::{self, Passed};
+use crate::http::keys::Role;
+use crate::http::problem::ApiError;
+use crate::trace;
+
+/// What a caller may ask of an assessment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// Keep the transaction.
+    pub record: bool,
+    /// Give reasons whatever the decision.
+    pub explain: bool,
+}
+
+impl Wish {
+    /// Reads a query. Parameters that are not known are passed over.
+    ///
+    /// # Errors
+    /// [`ApiError::Parameter`].
+    pub fn read(query: &str) -> Result<Self, ApiError> {
+        let mut wish = Self { record: true, explain: false };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
+            let (place, name) = match name {
+                "record" => (&mut wish.record, "record"),
+                "explain" => (&mut wish.explain, "explain"),
+                _ => continue,
+            };
+            *place = match value {
+                "true" | "1" => true,
+                "false" | "0" => false,
+                _ => return Err(ApiError::Parameter { name, rule: "true or false" }),
+            };
+        }
+        Ok(wish)
+    }
+}
+
+/// Scores one transaction.
+#[utoipa::path(
+    post, path = "/predict", tag = "scoring",
+    params(
+        ("record" = Option<bool>, Query, description = "`false` scores without keeping the transaction"),
+        ("explain" = Option<bool>, Query, description = "`true` gives reasons whatever the decision"),
+    ),
+    request_body(content = crate::schema::TransactionBody, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The assessment", body = crate::schema::AssessmentBody),
+        crate::schema::Refusals,
+    ),
+)]
+pub async fn predict(Parts(request, mut payload): Parts) -> HttpResponse {
+    let arrived = Instant::now();
+    let worker = match Worker::of(&request) {
+        Ok(worker) => worker,
+        Err(error) => return as_problem(&error),
+    };
+    let metrics = &worker.shared.metrics;
+    let _in_progress = metrics.http_in_progress();
+    let mut span = trace::begin(worker, &request, || "POST /predict".into());
+    let mut passed = Passed::default();
+    let mut response = match answer(worker, (&request, &mut payload), arrived, &mut passed).await {
+        Ok(body) => {
+            let mut response = HttpResponse::Ok();
+            response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+            response.body(body)
+        }
+        Err(error) => {
+            let response = refuse(worker, &error, as_problem);
+            metrics.http_error(response.status().as_u16());
+            response
+        }
+    };
+    guard::leave(worker, &passed, &mut response);
+    trace::end(&mut span, response.status());
+    worker.hot.observe(response.status(), arrived.elapsed());
+    response
+}
+
+async fn answer(
+    worker: &Worker,
+    (request, payload): (&HttpRequest, &mut actix_web::dev::Payload),
+    arrived: Instant,
+    passed: &mut Passed,
+) -> Result<Vec<u8>, ApiError> {
+    let settings = &worker.shared.settings.admission;
+    let limits = Limits { bytes: settings.max_body_bytes, time: settings.deadline.0 };
+    // The body first: nearly always it is there already, and a connection whose body was read can go on
+    // after a refusal.
+    let body = body::read(request, payload, &worker.admission, limits).await;
+    *passed = guard::enter(worker, request, Role::Score)?;
+    let body = body?;
+    if body::media(request.headers(), "application/json")? != Media::Json {
+        return Err(ApiError::MediaType { expected: "application/json" });
+    }
+    let wish = Wish::read(request.query_string())?;
+    // Not `arrived`: where the body was waited for, that lies in an earlier round.
+    let now = Instant::now();
+    if now.saturating_duration_since(arrived) > settings.deadline.0 {
+        return Err(ApiError::Deadline);
+    }
+    worker.admission.work(now)?;
+    let assessment = assess(worker, &body, wish)?;
+    Ok(written(&assessment, clock::unix_millis()))
+}
+
+/// Bytes to assessment: the whole path.
+///
+/// # Errors
+/// [`ApiError::Parse`], [`ApiError::Store`], [`ApiError::Model`].
+pub fn assess(worker: &Worker, body: &[u8], wish: Wish) -> Result<Assessment, ApiError> {
+    let transaction = read(worker, body)?;
+    let began = Instant::now();
+    let _active = worker.shared.metrics.active();
+    let scorer = worker.shared.life.shared().load();
+    let mut profile = worker.profile.borrow_mut();
+    let store = &worker.shared.store;
+    let observed = if wish.record {
+        store.observe(&transaction, scorer.profile_plan(), &mut profile)
+    } else {
+        store.peek(&transaction, scorer.profile_plan(), &mut profile)
+    };
+    observed.inspect_err(|error| worker.recorder.borrow().not_stored(error))?;
+    worker.dawdle();
+    let assessed =
+        if wish.explain { scorer.explain(&transaction, &profile) } else { scorer.assess(&transaction, &profile) };
+    let assessment = assessed.inspect_err(|_| worker.recorder.borrow().model_failed())?;
+    worker.recorder.borrow_mut().assessed(&assessment, began.elapsed());
+    if worker.samples() {
+        let mut row = worker.row.borrow_mut();
+        row.clear();
+        row.resize(scorer.features().len(), 0.0);
+        scorer.write_features(&transaction, &profile, &mut row);
+        worker.shared.add_drift(&scorer, &row, assessment.fraud_probability);
+    }
+    if wish.record {
+        remember(worker, &transaction, &assessment);
+    }
+    Ok(assessment)
+}
+
+/// Bytes to a transaction that an online edge takes.
+///
+/// # Errors
+/// [`ApiError::Parse`].
+pub fn read(worker: &Worker, body: &[u8]) -> Result<Transaction, ApiError> {
+    let shared = &worker.shared;
+    let parsed = Parsed::from_json(body, shared.parse).and_then(|parsed| {
+        let latest = clock::unix_seconds() + i64::from(shared.settings.time.max_future_skew.whole_seconds());
+        if parsed.transaction.time <= latest { Ok(parsed) } else { Err(from_the_future()) }
+    });
+    let parsed = parsed.inspect_err(|error| worker.recorder.borrow().unreadable(error))?;
+    if parsed.label_fields > 0 || parsed.unknown_fields > 0 {
+        shared.metrics.ignored_fields(parsed.label_fields, parsed.unknown_fields);
+    }
+    Ok(parsed.transaction)
+}
+
+fn from_the_future() -> ParseError {
+    let problem = FieldProblem {
+        field: "tx_datetime",
+        rule: "no later than its arrival and the clock difference allowed (`time.max_future_skew`)",
+        found: ValueClass::Future,
+    };
+    ParseError::Invalid(ValidationError { problems: vec![problem] })
+}
+
+/// Keeps what quality and the console need of an assessment.
+pub fn remember(worker: &Worker, transaction: &Transaction, assessment: &Assessment) {
+    let shared = &worker.shared;
+    if assessment.duplicate {
+        return;
+    }
+    if let Some(p) = assessment.fraud_probability {
+        shared.quality.scored(&transaction.transaction_id, transaction.time, p);
+    }
+    // Who looks at the console must not slow the path down: a busy list goes without this one.
+    if assessment.decision != Decision::Approve
+        && let Some(mut recent) = shared.recent.try_lock()
+    {
+        recent.truncate(RECENT - 1);
+        recent.push_front(Recent::new(transaction, assessment));
+    }
+}
+
+/// The answer's JSON: the assessment and the time of the prediction.
+#[must_use]
+pub fn written(assessment: &Assessment, unix_millis: u64) -> Vec<u8> {
+    let mut json = Vec::with_capacity(512);
+    write(assessment, unix_millis, &mut json);
+    json
+}
+
+/// Appends the answer's JSON.
+pub fn write(assessment: &Assessment, unix_millis: u64, json: &mut Vec<u8>) {
+    // An assessment is made of texts, numbers and lists: it always has a JSON form.
+    if serde_json::to_writer(&mut *json, assessment).is_ok() && json.pop() == Some(b'}') {
+        json.extend_from_slice(b",\"prediction_time\":\"");
+        json.extend_from_slice(&clock::rfc3339(unix_millis));
+        json.extend_from_slice(b"\"}");
+    }
+}
+
+/// Time since an arrival, for deadlines.
+#[must_use]
+pub fn is_late(arrived: Instant, deadline: Duration) -> bool {
+    arrived.elapsed() > deadline
+}
+
+/// The scorer in service, held for as long as a batch takes.
+#[must_use]
+pub fn scorer(worker: &Worker) -> Arc<Scorer> {
+    worker.shared.life.shared().load().clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes_are_read() {
+        let wish = |query: &str| Wish::read(query).map(|wish| (wish.record, wish.explain)).ok();
+        assert_eq!(wish(""), Some((true, false)));
+        assert_eq!(wish("record=false&explain=1&other=x"), Some((false, true)));
+        assert_eq!(wish("explain"), Some((true, true)));
+        assert_eq!(wish("record=maybe"), None);
+    }
+}

@@ -1,0 +1,306 @@
+//! The groups of settings that every service has.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Problems, Span};
+
+/// Where the model comes from. Without `path` and `url` it is the embedded one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSettings {
+    /// An ONNX file.
+    pub path: Option<PathBuf>,
+    /// An http or https address to fetch the file from; needs `sha256`.
+    pub url: Option<String>,
+    /// What the file's SHA-256 must be, 64 hexadecimal digits.
+    pub sha256: Option<String>,
+    /// How often the file is looked at for a change; `0s` never does.
+    pub watch: Span,
+    /// Greatest model that is read, in bytes.
+    pub max_bytes: u64,
+    /// The graph output to read, over the file's own word.
+    pub output: Option<String>,
+    /// The class that means fraud, over the file's own word.
+    pub label: Option<String>,
+    /// Whether the output is a log-odds, over the file's own word.
+    pub logits: Option<bool>,
+    /// Feature names in the order of the inputs, for files without metadata.
+    pub features: Vec<String>,
+    /// Start without a model when it cannot be had, and let the policy's `without_model` rules answer.
+    pub optional: bool,
+}
+
+impl Default for ModelSettings {
+    fn default() -> Self {
+        Self {
+            path: None,
+            url: None,
+            sha256: None,
+            watch: Span::seconds(2),
+            max_bytes: 256 << 20,
+            output: None,
+            label: None,
+            logits: None,
+            features: Vec::new(),
+            optional: false,
+        }
+    }
+}
+
+impl ModelSettings {
+    /// Adds what contradicts itself.
+    pub fn check(&self, problems: &mut Problems) {
+        if self.path.is_some() && self.url.is_some() {
+            problems.add("model.url", "give either `model.path` or `model.url`, not both");
+        }
+        if let Some(url) = &self.url {
+            let scheme = url.starts_with("http://") || url.starts_with("https://");
+            problems.require(scheme, "model.url", "must begin with http:// or https://");
+            problems.require(self.sha256.is_some(), "model.sha256", "`model.url` needs the file's SHA-256");
+        }
+        if let Some(hash) = &self.sha256 {
+            let shaped = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+            problems.require(shaped, "model.sha256", "must be 64 hexadecimal digits");
+        }
+        let named = self.path.is_some() || self.url.is_some() || self.sha256.is_none();
+        problems.require(named, "model.sha256", "needs `model.path` or `model.url`");
+        problems.require(self.max_bytes > 0, "model.max_bytes", "must not be 0");
+    }
+}
+
+/// Where the policy comes from. Without a path: the thresholds of the model, no rules.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicySettings {
+    /// A policy file; a change of it is taken over with the model's `watch`.
+    pub path: Option<PathBuf>,
+}
+
+/// What kind of store remembers the transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreKind {
+    /// In this process.
+    #[default]
+    Memory,
+    /// In a Redis that several replicas share.
+    Redis,
+}
+
+/// The store of transactions.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSection {
+    /// `memory` or `redis`.
+    pub kind: StoreKind,
+    /// How far back features may look (delay + window).
+    pub history: Span,
+    /// How late an event may come and still be recorded.
+    pub lateness: Span,
+    /// How long a repeated transaction gets the profile it had first.
+    pub dedupe: Span,
+    /// Seconds of a key kept exactly, beyond which the oldest become minutes.
+    pub max_cells_per_key: u32,
+    /// Memory at which no new customer or terminal is taken, in bytes.
+    pub max_bytes: u64,
+    /// Where the store is saved; without it a restart begins with empty windows.
+    pub snapshot_path: Option<PathBuf>,
+    /// How often it is saved; `0s` only at shutdown.
+    pub snapshot_every: Span,
+    /// A state that `fraud-stream replay --save-state` wrote, taken over when there is no snapshot yet.
+    pub load_state: Option<PathBuf>,
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        Self {
+            kind: StoreKind::Memory,
+            history: Span::seconds(37 * 86_400),
+            lateness: Span::seconds(86_400),
+            dedupe: Span::seconds(48 * 3_600),
+            max_cells_per_key: 100_000,
+            max_bytes: 4 << 30,
+            snapshot_path: None,
+            snapshot_every: Span::seconds(60),
+            load_state: None,
+        }
+    }
+}
+
+impl StoreSection {
+    /// Adds what is out of bounds.
+    pub fn check(&self, problems: &mut Problems) {
+        let days = |span: Span| span.0.as_secs() as f64 / 86_400.0;
+        problems.require(days(self.history) <= 180.0, "store.history", "must be at most 180d");
+        problems.require(days(self.lateness) <= 90.0, "store.lateness", "must be at most 90d");
+        problems.require(self.max_cells_per_key >= 60, "store.max_cells_per_key", "must be at least 60");
+        problems.require(self.max_bytes >= 1 << 20, "store.max_bytes", "must be at least 1048576");
+    }
+}
+
+/// Event time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimeSettings {
+    /// What `tx_time_seconds` 0 is, in RFC 3339.
+    pub epoch: String,
+    /// How far after its arrival an event may claim to have happened.
+    pub max_future_skew: Span,
+}
+
+impl Default for TimeSettings {
+    fn default() -> Self {
+        Self { epoch: "1970-01-01T00:00:00Z".to_owned(), max_future_skew: Span::seconds(300) }
+    }
+}
+
+impl TimeSettings {
+    /// The epoch in Unix seconds; that of 1970 when it cannot be read, which `check` reports.
+    #[must_use]
+    pub fn epoch_seconds(&self) -> i64 {
+        self.epoch.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second)
+    }
+
+    /// Adds what cannot be read.
+    pub fn check(&self, problems: &mut Problems) {
+        let reads = self.epoch.parse::<jiff::Timestamp>().is_ok();
+        problems.require(reads, "time.epoch", "must be RFC 3339, such as 2018-04-01T00:00:00Z");
+    }
+}
+
+/// How loud the log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// Only what broke.
+    Error,
+    /// And what may become a problem.
+    Warn,
+    /// And what happened to the service as a whole.
+    #[default]
+    Info,
+    /// And refused requests.
+    Debug,
+}
+
+/// What a log line looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For a person at a terminal.
+    Text,
+}
+
+/// Logs and traces.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TelemetrySettings {
+    /// `error`, `warn`, `info` or `debug`.
+    pub log_level: LogLevel,
+    /// `json` or `text`.
+    pub log_format: LogFormat,
+    /// Where traces go (OTLP over HTTP, for example `http://collector:4318`); without it there are none.
+    pub otlp_endpoint: Option<String>,
+    /// The share of requests traced where the caller has not decided, 0 to 1.
+    pub trace_share: f64,
+}
+
+impl Default for TelemetrySettings {
+    fn default() -> Self {
+        Self { log_level: LogLevel::Info, log_format: LogFormat::Json, otlp_endpoint: None, trace_share: 0.01 }
+    }
+}
+
+impl TelemetrySettings {
+    /// Adds what is out of bounds.
+    pub fn check(&self, problems: &mut Problems) {
+        let share = (0.0..=1.0).contains(&self.trace_share);
+        problems.require(share, "telemetry.trace_share", "must be from 0 to 1");
+        if let Some(endpoint) = &self.otlp_endpoint {
+            let scheme = endpoint.starts_with("http://") || endpoint.starts_with("https://");
+            problems.require(scheme, "telemetry.otlp_endpoint", "must begin with http:// or https://");
+        }
+    }
+}
+
+/// Drift of the inputs and the score against the model's training data.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DriftSettings {
+    /// Length of the window compared with the baseline.
+    pub window: Span,
+    /// One transaction in so many is looked at; 0 looks at none.
+    pub sample_every: u32,
+    /// Below so many samples no figure is given.
+    pub min_samples: u64,
+}
+
+impl Default for DriftSettings {
+    fn default() -> Self {
+        Self { window: Span::seconds(3_600), sample_every: 8, min_samples: 500 }
+    }
+}
+
+impl DriftSettings {
+    /// Adds what is out of bounds.
+    pub fn check(&self, problems: &mut Problems) {
+        problems.require(self.window >= Span::seconds(10), "drift.window", "must be at least 10s");
+    }
+}
+
+/// Quality of the decisions, once labels have come.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QualitySettings {
+    /// How many recent scores are remembered until their label comes, rounded up to a power of two; 0
+    /// remembers none.
+    pub remembered: u32,
+    /// How many labelled transactions the figures are over.
+    pub labelled: u32,
+}
+
+impl Default for QualitySettings {
+    fn default() -> Self {
+        Self { remembered: 1 << 17, labelled: 20_000 }
+    }
+}
+
+impl QualitySettings {
+    /// Adds what is out of bounds.
+    pub fn check(&self, problems: &mut Problems) {
+        problems.require(self.remembered <= 1 << 28, "quality.remembered", "must be at most 268435456");
+        problems.require(self.labelled <= 1 << 22, "quality.labelled", "must be at most 4194304");
+    }
+}
+
+/// Faults made on purpose, to try probes and rollouts.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChaosSettings {
+    /// The others are refused without it.
+    pub enabled: bool,
+    /// Not ready until so long after the start.
+    pub startup_delay: Span,
+    /// Liveness fails from so long after the start.
+    pub fail_liveness_after: Span,
+    /// Every assessment takes so much longer, computing.
+    pub slow_assessment: Span,
+}
+
+impl ChaosSettings {
+    /// Adds faults that are set but not enabled.
+    pub fn check(&self, problems: &mut Problems) {
+        for (key, span) in [
+            ("chaos.startup_delay", self.startup_delay),
+            ("chaos.fail_liveness_after", self.fail_liveness_after),
+            ("chaos.slow_assessment", self.slow_assessment),
+        ] {
+            problems.require(self.enabled || span.is_zero(), key, "is refused unless `chaos.enabled` is true");
+        }
+    }
+}
