@@ -160,7 +160,7 @@ pub fn assess(worker: &Worker, body: &[u8], wish: Wish) -> Result<Assessment, Ap
 /// [`ApiError::Parse`].
 pub fn read(worker: &Worker, body: &[u8]) -> Result<Transaction, ApiError> {
     let shared = &worker.shared;
-    let parsed = Parsed::from_json(body, shared.parse).and_then(|parsed| {
+    let parsed = utf8(body).and_then(|()| Parsed::from_json(body, shared.parse)).and_then(|parsed| {
         let latest = clock::unix_seconds() + i64::from(shared.settings.time.max_future_skew.whole_seconds());
         if parsed.transaction.time <= latest { Ok(parsed) } else { Err(from_the_future()) }
     });
@@ -169,6 +169,15 @@ pub fn read(worker: &Worker, body: &[u8]) -> Result<Transaction, ApiError> {
         shared.metrics.ignored_fields(parsed.label_fields, parsed.unknown_fields);
     }
     Ok(parsed.transaction)
+}
+
+/// The reader passes over texts that it does not keep without looking at their bytes.
+fn utf8(body: &[u8]) -> Result<(), ParseError> {
+    std::str::from_utf8(body).map(drop).map_err(|error| ParseError::NotJson {
+        line: 1,
+        column: error.valid_up_to() + 1,
+        reason: "bytes that are not UTF-8".to_owned(),
+    })
 }
 
 fn from_the_future() -> ParseError {
