@@ -2,5 +2,6 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod load;
 pub mod simulate;
 pub mod simulator;
