@@ -1,10 +1,13 @@
-//! `fraud-loadgen`: makes transactions.
+//! `fraud-loadgen`: makes transactions, and load of them.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use fraud_core::files::write::FileError;
+use fraud_loadgen::fail_if::Finding;
+use fraud_loadgen::report;
+use fraud_loadgen::run::{self, RunError};
 use fraud_loadgen::simulate::{self, SimulateError};
 
 #[global_allocator]
@@ -12,10 +15,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// sysexits.h: the command was used the wrong way.
 const USAGE: u8 = 64;
+/// sysexits.h: a service is unavailable.
+const UNAVAILABLE: u8 = 69;
 /// sysexits.h: an error while doing input or output.
 const INPUT_OUTPUT: u8 = 74;
 
-/// Make transactions: simulated ones, into a file.
+/// Make transactions: simulated ones into a file, or load for a service.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
@@ -26,6 +31,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Simulate(simulate::Arguments),
+    Run(Box<run::Arguments>),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +45,7 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Simulate(arguments) => simulate(&arguments),
+        Command::Run(arguments) => load(&arguments),
     }
 }
 
@@ -63,5 +70,32 @@ fn exit_code(error: &SimulateError) -> u8 {
         SimulateError::File(FileError::Extension { .. }) => USAGE,
         SimulateError::File(_) => INPUT_OUTPUT,
         _ => USAGE,
+    }
+}
+
+fn load(arguments: &run::Arguments) -> ExitCode {
+    match run::run(arguments) {
+        Ok(outcome) => {
+            let mut text = outcome.record.as_ref().map_or(String::new(), report::summary_text);
+            for (condition, finding) in &outcome.findings {
+                let finding = match finding {
+                    Finding::Passed => "passed: does not hold".to_owned(),
+                    Finding::Failed(value) => format!("FAILED: holds, it is {value}"),
+                    Finding::Unknown(reason) => format!("NOT KNOWN: {reason}"),
+                };
+                text += &format!("fail if {condition}: {finding}\n");
+            }
+            // Whoever read the summary may have left.
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::from(outcome.exit_code())
+        }
+        Err(error) => {
+            eprintln!("fraud-loadgen run: {error}");
+            ExitCode::from(match error {
+                RunError::Unreachable { .. } => UNAVAILABLE,
+                RunError::File { .. } | RunError::Stream(_) | RunError::Engine(_) => INPUT_OUTPUT,
+                _ => USAGE,
+            })
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::batch::{Batch, Source};
 use super::clock::Clock;
-use super::schedule::Arrivals;
+use super::schedule::Arrival;
 use super::stats::Stats;
 use super::worker::{Setup, Worker};
 
@@ -24,10 +24,9 @@ const LEAD: Duration = Duration::from_millis(300);
 const LEAD_PER_CONNECTION: Duration = Duration::from_micros(200);
 
 /// What a run is made of.
-#[derive(Debug)]
 pub struct Run {
     /// When requests are intended to start.
-    pub arrivals: Arrivals,
+    pub arrivals: Box<dyn Iterator<Item = Arrival> + Send>,
     /// Number of phases that the arrivals speak of.
     pub phases: usize,
     /// The servers; connections are spread over them evenly.
@@ -141,7 +140,7 @@ fn share_of(run: &Run, thread: usize) -> Vec<SocketAddr> {
 /// Makes requests, ahead of time, for each worker in turn.
 fn make<S: Source>(
     source: &mut S,
-    arrivals: Arrivals,
+    arrivals: Box<dyn Iterator<Item = Arrival> + Send>,
     queues: &[SyncSender<Batch>],
     stop: &AtomicBool,
 ) -> Result<(), S::Error> {

@@ -19,12 +19,12 @@ use super::outcomes;
 use super::stats::{End, Outcome, Stats};
 
 const TIMER: Token = Token(usize::MAX);
-const EVENTS: usize = 1_024;
+/// Answers read at a time, and requests taken up at a time: neither may keep the other waiting.
+const EVENTS: usize = 256;
 const READ_BYTES: usize = 64 << 10;
 /// A wait shorter than this is not worth a sleep: going to sleep and waking up takes about as long.
 const SPIN: u64 = 20_000;
-/// Requests taken up before answers are read again.
-const BURST: usize = 32;
+const BURST: usize = 256;
 /// How often connections are looked after.
 const UPKEEP: Duration = Duration::from_millis(20);
 /// Connections opened at a time: a listening queue holds more than these.
