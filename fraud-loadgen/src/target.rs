@@ -23,12 +23,39 @@ pub struct Target {
     pub address: SocketAddr,
 }
 
+/// Kafka brokers that were checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brokers {
+    /// `host:port` of each, parted by commas.
+    pub list: String,
+    /// What the first resolved to.
+    pub address: SocketAddr,
+}
+
+impl Brokers {
+    /// Reads `kafka://HOST:PORT[,HOST:PORT…]` and checks that load may go there.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub fn parse(url: &str, owned: &[String]) -> Result<Self, TargetError> {
+        let wrong = || TargetError::Url { url: url.to_owned() };
+        let list = url.strip_prefix("kafka://").ok_or_else(wrong)?.trim_end_matches('/');
+        let mut first = None;
+        for broker in list.split(',') {
+            let (host, port) = split(broker).ok_or_else(wrong)?;
+            let address = check(host, port, owned)?;
+            first.get_or_insert(address);
+        }
+        Ok(Self { list: list.to_owned(), address: first.ok_or_else(wrong)? })
+    }
+}
+
 /// A target that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
     /// Not an address of the kind that is spoken.
-    #[error("`{url}` is no target: write http://HOST:PORT (HTTP/1.1; TLS is not spoken, the measured path ends before it)")]
+    #[error("`{url}` is no target: write http://HOST:PORT (HTTP/1.1; TLS is not spoken, the measured path ends before it) or, where built in, kafka://HOST:PORT")]
     Url {
         /// What was given.
         url: String,
@@ -193,6 +220,14 @@ mod tests {
         for address in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "2001:db8::1", "0.0.0.0"] {
             assert!(!is_private_address(address.parse().unwrap()), "{address}");
         }
+    }
+
+    #[test]
+    fn brokers_are_checked_one_by_one() {
+        let brokers = |url| Brokers::parse(url, &[]);
+        assert_eq!(brokers("kafka://127.0.0.1:9092,localhost:9093").unwrap().list, "127.0.0.1:9092,localhost:9093");
+        assert!(matches!(brokers("kafka://127.0.0.1:9092,example.com:9092"), Err(TargetError::NotPrivate { .. })));
+        assert!(matches!(brokers("kafka://"), Err(TargetError::Url { .. })));
     }
 
     #[test]

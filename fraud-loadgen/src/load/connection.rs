@@ -57,15 +57,22 @@ pub(super) struct Connection {
     /// The beginning of an answer that did not come at once, and how many bytes it takes to look again.
     answer: Vec<u8>,
     wanted: usize,
+    /// Answers that came on it.
+    served: u32,
 }
 
 impl Connection {
     pub(super) fn new(address: SocketAddr, token: Token) -> Self {
-        Self { address, token, state: State::Closed { until: 0 }, answer: Vec::new(), wanted: 0 }
+        Self { address, token, state: State::Closed { until: 0 }, answer: Vec::new(), wanted: 0, served: 0 }
     }
 
     pub(super) fn is_free(&self) -> bool {
         matches!(self.state, State::Idle(_))
+    }
+
+    /// How many answers came since it was opened.
+    pub(super) fn served(&self) -> u32 {
+        self.served
     }
 
     /// Whether it should be opened now.
@@ -93,6 +100,7 @@ impl Connection {
     pub(super) fn close(&mut self, until: u64) -> Option<Job> {
         self.answer.clear();
         self.wanted = 0;
+        self.served = 0;
         match std::mem::replace(&mut self.state, State::Closed { until }) {
             State::Busy(_, job, _) => Some(job),
             _ => None,
@@ -241,6 +249,7 @@ impl Connection {
                     finished(job, &response);
                 }
                 self.state = State::Idle(stream);
+                self.served += 1;
                 self.answer.clear();
                 self.wanted = 0;
                 Ok(Some(keep_alive))

@@ -18,7 +18,7 @@ use super::worker::{Setup, Worker};
 /// Requests of a batch.
 const BATCH: usize = 256;
 /// Batches that may lie ready for a worker. Together some 16,000 requests: a third of a second at 50,000 a second.
-const AHEAD: usize = 64;
+pub(super) const AHEAD: usize = 64;
 /// Time between the beginning and the first intended start, for connections to be made, and more for each of them.
 const LEAD: Duration = Duration::from_millis(300);
 const LEAD_PER_CONNECTION: Duration = Duration::from_micros(200);
@@ -33,6 +33,8 @@ pub struct Run {
     pub addresses: Vec<SocketAddr>,
     /// Connections in all, at least one to each server.
     pub connections: usize,
+    /// Requests after which a connection is closed and opened anew.
+    pub requests_per_connection: Option<u32>,
     /// Threads that send.
     pub threads: NonZeroUsize,
     /// From the intended start, how long an answer is waited for.
@@ -90,6 +92,7 @@ pub fn run<S: Source>(
             clock,
             addresses: share_of(&run, thread),
             timeout: super::clock::nanoseconds(run.timeout),
+            requests_per_connection: run.requests_per_connection,
             phases: run.phases,
             batches,
             seconds: seconds_in.clone(),
@@ -138,7 +141,7 @@ fn share_of(run: &Run, thread: usize) -> Vec<SocketAddr> {
 }
 
 /// Makes requests, ahead of time, for each worker in turn.
-fn make<S: Source>(
+pub(super) fn make<S: Source>(
     source: &mut S,
     arrivals: Box<dyn Iterator<Item = Arrival> + Send>,
     queues: &[SyncSender<Batch>],
@@ -164,7 +167,7 @@ fn make<S: Source>(
 }
 
 /// Puts the workers' seconds together.
-struct Seconds {
+pub(super) struct Seconds {
     /// By thread, how many seconds it has closed. One that was held up closes several at once.
     closed: Vec<u64>,
     /// Those that not all workers have closed.
@@ -172,11 +175,11 @@ struct Seconds {
 }
 
 impl Seconds {
-    fn new(threads: usize) -> Self {
+    pub(super) fn new(threads: usize) -> Self {
         Self { closed: vec![0; threads], open: Vec::new() }
     }
 
-    fn add(&mut self, thread: usize, second: u64, stats: &Stats) {
+    pub(super) fn add(&mut self, thread: usize, second: u64, stats: &Stats) {
         self.closed[thread] = second + 1;
         match self.open.iter_mut().find(|open| open.0 == second) {
             Some((_, whole)) => whole.add(stats),
@@ -184,14 +187,14 @@ impl Seconds {
         }
     }
 
-    fn complete(&mut self) -> Vec<(u64, Stats)> {
+    pub(super) fn complete(&mut self) -> Vec<(u64, Stats)> {
         let closed = self.closed.iter().copied().min().unwrap_or(0);
         self.open.sort_by_key(|open| open.0);
         let count = self.open.iter().take_while(|open| open.0 < closed).count();
         self.open.drain(..count).collect()
     }
 
-    fn rest(mut self) -> Vec<(u64, Stats)> {
+    pub(super) fn rest(mut self) -> Vec<(u64, Stats)> {
         self.open.sort_by_key(|open| open.0);
         self.open
     }

@@ -15,6 +15,8 @@ pub mod clock;
 mod connection;
 pub mod engine;
 pub mod http;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod outcomes;
 pub mod schedule;
 pub mod stats;

@@ -40,6 +40,7 @@ pub(super) struct Setup {
     pub(super) addresses: Vec<SocketAddr>,
     /// Nanoseconds from the intended start after which an answer is no longer waited for.
     pub(super) timeout: u64,
+    pub(super) requests_per_connection: Option<u32>,
     pub(super) phases: usize,
     pub(super) batches: Receiver<Batch>,
     /// Where what was measured in a second goes: which thread this is, the second, what was measured.
@@ -209,6 +210,9 @@ impl Worker {
         }
         match what {
             Event::Waiting => {}
+            Event::Free if self.setup.requests_per_connection.is_some_and(|most| self.connections[index].served() >= most) => {
+                self.connections[index].close(0);
+            }
             Event::Free => {
                 self.free.push_back(index);
                 self.start_waiting();

@@ -44,7 +44,7 @@ answer, 74 a file could not be read or written, 130 interrupted.";
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// A server, http://HOST:PORT; more than one shares the connections
+    /// A server, http://HOST:PORT; more than one shares the connections. Or brokers, kafka://HOST:PORT[,HOST:PORT]
     #[arg(long, required = true, value_name = "URL")]
     pub target: Vec<String>,
     #[command(flatten)]
@@ -159,6 +159,18 @@ pub struct Client {
     /// File with the API key for labels [default: the one for scoring]
     #[arg(long, value_name = "FILE")]
     pub label_key_file: Option<PathBuf>,
+    /// Close a connection after so many requests and open another, so that load reaches replicas that came later
+    #[arg(long, value_name = "NUMBER")]
+    pub requests_per_connection: Option<u32>,
+    /// Kafka: topic of the transactions
+    #[arg(long, default_value = "transactions-input", value_name = "TOPIC")]
+    pub input_topic: String,
+    /// Kafka: topic of the assessments, read for the latency end to end; `none` measures the broker alone
+    #[arg(long, default_value = "fraud-predictions", value_name = "TOPIC")]
+    pub predictions_topic: String,
+    /// Kafka: topic of the labels
+    #[arg(long, default_value = "fraud-labels", value_name = "TOPIC")]
+    pub labels_topic: String,
     /// How late the generator itself may be, in milliseconds
     #[arg(long, default_value_t = 1.0, value_name = "MS")]
     pub schedule_tolerance: f64,

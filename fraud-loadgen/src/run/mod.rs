@@ -13,11 +13,15 @@ mod live;
 mod prepare;
 
 pub use args::{Arguments, Client, Output, Safety, Shape, TrafficArguments};
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Destination, Prepared, prepare};
 
 use crate::fail_if::Finding;
+use crate::load::clock::Clock;
 use crate::load::engine::{self, Run};
+#[cfg(feature = "kafka")]
+use crate::load::kafka;
 use crate::load::schedule::Phase;
+use crate::load::stats::Stats;
 use crate::profile::ProfileError;
 use crate::report::{self, Record, Second, Verdict, asked_at};
 use crate::target::TargetError;
@@ -116,11 +120,9 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, RunError> {
     if arguments.output.dry_run {
         return Ok(Outcome { record: None, findings: Vec::new() });
     }
-    for target in &prepared.targets {
-        TcpStream::connect_timeout(&target.address, CONNECT).map_err(|error| RunError::Unreachable {
-            target: target.to_string(),
-            problem: error.to_string(),
-        })?;
+    for (target, address) in prepared.destination.addresses() {
+        let connected = TcpStream::connect_timeout(&address, CONNECT);
+        connected.map_err(|error| RunError::Unreachable { target, problem: error.to_string() })?;
     }
     let stop = interruptible();
     let record = execute(prepared, &stop)?;
@@ -146,23 +148,45 @@ pub fn execute(mut prepared: Prepared, stop: &Arc<AtomicBool>) -> Result<Record,
     let mut live = Live::new(&prepared.plan);
     let mut seconds: Vec<Second> = Vec::new();
     let phases: Vec<Phase> = prepared.phases.clone();
-    let run = Run {
-        arrivals: prepared.arrivals,
-        phases: phases.len(),
-        addresses: prepared.targets.iter().map(|target| target.address).collect(),
-        connections: prepared.plan.connections,
-        threads: prepared.threads,
-        timeout: prepared.timeout,
-        stop: stop.clone(),
-    };
-    let measured = engine::run(run, &mut prepared.traffic, Duration::from_millis(200), |clock, complete| {
+    let every = Duration::from_millis(200);
+    let watch = |clock: &Clock, complete: Vec<(u64, Stats)>| {
         for (number, stats) in complete {
             let second = Second::new(number, &stats, asked_at(&phases, number));
             live.second(&second);
             seconds.push(second);
         }
         live.tick(clock.now());
-    })?;
+    };
+    let measured = match prepared.destination {
+        Destination::Http { targets, requests_per_connection } => {
+            let run = Run {
+                arrivals: prepared.arrivals,
+                phases: phases.len(),
+                addresses: targets.iter().map(|target| target.address).collect(),
+                connections: prepared.plan.connections,
+                requests_per_connection,
+                threads: prepared.threads,
+                timeout: prepared.timeout,
+                stop: stop.clone(),
+            };
+            engine::run(run, &mut prepared.traffic, every, watch)?
+        }
+        #[cfg(feature = "kafka")]
+        Destination::Kafka { brokers, input, labels, predictions } => {
+            let run = kafka::KafkaRun {
+                arrivals: prepared.arrivals,
+                phases: phases.len(),
+                topics: kafka::Topics { brokers: brokers.list, input, labels, predictions },
+                timeout: prepared.timeout,
+                stop: stop.clone(),
+            };
+            kafka::run(run, &mut prepared.traffic, every, watch)?
+        }
+        #[cfg(not(feature = "kafka"))]
+        Destination::Kafka { .. } => {
+            return Err(RunError::Option { option: "target", problem: "this build has no Kafka".to_owned() });
+        }
+    };
     live.finish();
     let verdict = Verdict::of(&measured, prepared.tolerance, stop.load(Ordering::Relaxed));
     let rows = prepared.plan.rows_per_request;

@@ -1,5 +1,6 @@
 //! From options to load that is ready to be sent.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::load::schedule::{Arrival, Arrivals, Phase, length, to_nanoseconds};
 use crate::profile::{Overrides, highest};
 use crate::report::{Plan, PlannedPhase};
 use crate::simulator::Settings;
-use crate::target::Target;
+use crate::target::{Brokers, Target};
 use crate::traffic::{
     Encoder, Endpoint, FileStream, FileTimes, LabelSettings, Simulated, Stream, StreamError, Traffic, TrafficSettings,
     TruthFile, customers_for,
@@ -24,12 +25,71 @@ const MAX_KEY_BYTES: usize = 4_096;
 /// Seconds of a day.
 const DAY: i64 = 86_400;
 
+/// Where load goes.
+#[derive(Debug, Clone)]
+pub enum Destination {
+    /// Replicas of a service over HTTP.
+    Http {
+        /// They.
+        targets: Vec<Target>,
+        /// Requests after which a connection is closed and opened anew.
+        requests_per_connection: Option<u32>,
+    },
+    /// Kafka.
+    Kafka {
+        /// The brokers.
+        brokers: Brokers,
+        /// Topic of the transactions.
+        input: String,
+        /// Topic of the labels.
+        labels: String,
+        /// Topic of the assessments, if they are read.
+        predictions: Option<String>,
+    },
+}
+
+impl Destination {
+    fn of(arguments: &Arguments) -> Result<Self, RunError> {
+        let owned = &arguments.safety.i_own_this_target;
+        let client = &arguments.client;
+        if let [url] = &arguments.target[..]
+            && url.starts_with("kafka://")
+        {
+            if !cfg!(feature = "kafka") {
+                let problem = "this build has no Kafka (feature `kafka`)".to_owned();
+                return Err(RunError::Option { option: "target", problem });
+            }
+            if arguments.traffic.batch.get() > 1 {
+                let problem = "a Kafka message is one transaction".to_owned();
+                return Err(RunError::Option { option: "batch", problem });
+            }
+            return Ok(Self::Kafka {
+                brokers: Brokers::parse(url, owned)?,
+                input: client.input_topic.clone(),
+                labels: client.labels_topic.clone(),
+                predictions: Some(client.predictions_topic.clone()).filter(|topic| topic != "none"),
+            });
+        }
+        let targets: Result<Vec<Target>, _> = arguments.target.iter().map(|url| Target::parse(url, owned)).collect();
+        Ok(Self::Http { targets: targets?, requests_per_connection: client.requests_per_connection })
+    }
+
+    /// Names and addresses.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        match self {
+            Self::Http { targets, .. } => targets.iter().map(|target| (target.to_string(), target.address)).collect(),
+            Self::Kafka { brokers, .. } => vec![(format!("kafka://{}", brokers.list), brokers.address)],
+        }
+    }
+}
+
 /// Load that is ready to be sent.
 pub struct Prepared {
     /// What the report will say was planned.
     pub plan: Plan,
     /// Where it goes.
-    pub targets: Vec<Target>,
+    pub destination: Destination,
     /// Phases in requests a second.
     pub phases: Vec<Phase>,
     /// When requests are intended to start.
@@ -49,9 +109,7 @@ pub struct Prepared {
 /// # Errors
 /// [`RunError`].
 pub fn prepare(arguments: &Arguments) -> Result<Prepared, RunError> {
-    let targets: Result<Vec<Target>, _> =
-        arguments.target.iter().map(|url| Target::parse(url, &arguments.safety.i_own_this_target)).collect();
-    let targets = targets?;
+    let destination = Destination::of(arguments)?;
     check(arguments)?;
     let rows = arguments.traffic.batch.get();
     let planned = planned_phases(arguments)?;
@@ -83,7 +141,7 @@ pub fn prepare(arguments: &Arguments) -> Result<Prepared, RunError> {
         .label_delay
         .map(|delay_seconds| LabelSettings { delay_seconds, of: arguments.traffic.label_of });
     let plan = Plan {
-        targets: targets.iter().map(ToString::to_string).collect(),
+        targets: destination.addresses().into_iter().map(|address| address.0).collect(),
         profile: arguments.traffic.own_time.map_or_else(
             || arguments.shape.profile.to_string(),
             |speed| format!("the file's own time × {speed}"),
@@ -113,7 +171,7 @@ pub fn prepare(arguments: &Arguments) -> Result<Prepared, RunError> {
         labels,
         limit: arguments.shape.count.unwrap_or(u64::MAX),
     };
-    let traffic = Traffic::new(settings, stream, encoders(arguments, &targets)?);
+    let traffic = Traffic::new(settings, stream, encoders(arguments, &destination)?);
     let traffic = match &arguments.output.truth {
         Some(path) if !arguments.output.dry_run => {
             traffic.with_truth(TruthFile::create(path).map_err(StreamError::from)?)
@@ -122,7 +180,7 @@ pub fn prepare(arguments: &Arguments) -> Result<Prepared, RunError> {
     };
     Ok(Prepared {
         plan,
-        targets,
+        destination,
         phases,
         arrivals,
         traffic,
@@ -232,13 +290,24 @@ fn stream(
     Ok((Box::new(Simulated::new(settings)?), format!("simulated transactions of {customers} customers")))
 }
 
-fn encoders(arguments: &Arguments, targets: &[Target]) -> Result<(Encoder, Option<Encoder>), RunError> {
+fn encoders(arguments: &Arguments, destination: &Destination) -> Result<(Encoder, Option<Encoder>), RunError> {
+    let targets = match destination {
+        Destination::Http { targets, .. } => targets,
+        #[cfg(feature = "kafka")]
+        Destination::Kafka { .. } => {
+            return Ok((Encoder::kafka(), arguments.traffic.label_delay.map(|_| Encoder::kafka())));
+        }
+        #[cfg(not(feature = "kafka"))]
+        Destination::Kafka { .. } => &Vec::new(),
+    };
     let client = &arguments.client;
     let key = client.key_file.as_deref().map(read_key).transpose()?;
     let label_key = client.label_key_file.as_deref().map(read_key).transpose()?.or_else(|| key.clone());
     let endpoint = if arguments.traffic.batch.get() == 1 { Endpoint::Predict } else { Endpoint::Batch };
     // Several targets are replicas of one service: which of them a request names makes no difference to them.
-    let target = &targets[0];
+    let Some(target) = targets.first() else {
+        return Err(RunError::Option { option: "target", problem: "there is none".to_owned() });
+    };
     let score = Encoder::new(target, endpoint, key.as_deref());
     let label = arguments.traffic.label_delay.map(|_| Encoder::new(target, Endpoint::Labels, label_key.as_deref()));
     Ok((score, label))

@@ -44,9 +44,18 @@ pub(super) struct Row<'a> {
 /// Writes requests to one kind of endpoint.
 #[derive(Debug, Clone)]
 pub struct Encoder {
-    /// Everything up to the length of the body.
-    head: Vec<u8>,
+    frame: Frame,
     body: Vec<u8>,
+}
+
+/// What stands around a body.
+#[derive(Debug, Clone)]
+enum Frame {
+    /// An HTTP head, here up to the length of the body.
+    Http(Vec<u8>),
+    /// Key and transaction id of a Kafka message.
+    #[cfg(feature = "kafka")]
+    Kafka,
 }
 
 impl Encoder {
@@ -60,16 +69,30 @@ impl Encoder {
             endpoint.path(),
             target.authority()
         );
-        Self { head: head.into_bytes(), body: Vec::new() }
+        Self { frame: Frame::Http(head.into_bytes()), body: Vec::new() }
     }
 
-    /// Writes a request whose body `write` makes.
-    pub(super) fn request(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    /// An encoder of Kafka messages; see [`crate::load::kafka::frame`].
+    #[cfg(feature = "kafka")]
+    #[must_use]
+    pub fn kafka() -> Self {
+        Self { frame: Frame::Kafka, body: Vec::new() }
+    }
+
+    /// Writes a request whose body `write` makes. Over Kafka its message has this key, and is known by this transaction id.
+    pub(super) fn request(&mut self, out: &mut Vec<u8>, names: (&str, &str), write: impl FnOnce(&mut Vec<u8>)) {
         self.body.clear();
         write(&mut self.body);
-        out.extend_from_slice(&self.head);
-        // Writing into memory does not fail.
-        let _ = write!(out, "{}\r\n\r\n", self.body.len());
+        match &self.frame {
+            Frame::Http(head) => {
+                let _ = names;
+                out.extend_from_slice(head);
+                // Writing into memory does not fail.
+                let _ = write!(out, "{}\r\n\r\n", self.body.len());
+            }
+            #[cfg(feature = "kafka")]
+            Frame::Kafka => crate::load::kafka::frame(names.0.as_bytes(), names.1.as_bytes(), out),
+        }
         out.extend_from_slice(&self.body);
     }
 }
@@ -203,7 +226,7 @@ mod tests {
     fn requests_have_their_length_and_key() {
         let target = Target::parse("http://127.0.0.1:8000/base", &[]).unwrap();
         let mut out = Vec::new();
-        Encoder::new(&target, Endpoint::Batch, Some("k")).request(&mut out, |body| body.extend_from_slice(b"[]"));
+        Encoder::new(&target, Endpoint::Batch, Some("k")).request(&mut out, ("", ""), |body| body.extend_from_slice(b"[]"));
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "POST /base/predict/batch HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nX-API-Key: k\r\n\

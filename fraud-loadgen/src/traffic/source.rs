@@ -68,6 +68,8 @@ pub struct Traffic {
     label_dates: Dates,
     prefix: String,
     id: String,
+    /// Who paid last, as text: the key of a Kafka message.
+    customer: String,
     sent: u64,
 }
 
@@ -95,6 +97,7 @@ impl Traffic {
             dates: Dates::default(),
             label_dates: Dates::default(),
             id: String::new(),
+            customer: String::new(),
             sent: 0,
         }
     }
@@ -136,7 +139,7 @@ impl Traffic {
         if many {
             body.push(b']');
         }
-        self.score.request(out, |out| out.extend_from_slice(&body));
+        self.score.request(out, (&self.customer, &self.id), |out| out.extend_from_slice(&body));
         Ok(true)
     }
 
@@ -158,6 +161,8 @@ impl Traffic {
             Some(id) => drop(write!(self.id, "{id}")),
             None => drop(write!(self.id, "{}{number}", self.prefix)),
         }
+        self.customer.clear();
+        let _ = write!(self.customer, "{}", draft.customer);
         let row = Row {
             id: &self.id,
             customer: &draft.customer,
@@ -197,7 +202,7 @@ impl Traffic {
             let mut body = Vec::new();
             labels.write(end, &mut self.label_dates, &mut body)?;
             batch.push(Arrival { due: end, phase }, Kind::Labels, |out, _| {
-                encoder.request(out, |out| out.extend_from_slice(&body));
+                encoder.request(out, ("", ""), |out| out.extend_from_slice(&body));
                 Ok::<(), StreamError>(())
             })?;
         }
