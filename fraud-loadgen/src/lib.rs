@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod drill;
 pub mod fail_if;
 pub mod load;
 pub mod profile;

@@ -90,6 +90,20 @@ impl Target {
     /// # Errors
     /// [`TargetError`].
     pub fn parse(url: &str, owned: &[String]) -> Result<Self, TargetError> {
+        Self::read(url, Some(owned))
+    }
+
+    /// Reads and resolves the URL of a server that is only asked questions now and then: no load goes there, so any host may
+    /// be named.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub fn watched(url: &str) -> Result<Self, TargetError> {
+        Self::read(url, None)
+    }
+
+    /// `owned` is none where no load goes.
+    fn read(url: &str, owned: Option<&[String]>) -> Result<Self, TargetError> {
         let wrong = || TargetError::Url { url: url.to_owned() };
         let rest = url.strip_prefix("http://").ok_or_else(wrong)?;
         let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -99,7 +113,8 @@ impl Target {
         let (host, port) = split(authority).ok_or_else(wrong)?;
         let prefix = prefix.trim_end_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
-        let address = check(host, port, owned)?;
+        let host_itself = [host.to_owned()];
+        let address = check(host, port, owned.unwrap_or(&host_itself))?;
         Ok(Self { host: host.to_owned(), port, prefix, address })
     }
 

@@ -7,7 +7,7 @@ mod text;
 pub(crate) mod testing;
 
 pub use record::{
-    Detection, Ends, PhaseRecord, Plan, PlannedPhase, QUANTILES, Quantile, Record, Second, Summary, Verdict, asked_at,
+    Detection, DrillRecord, Ends, Event, PhaseRecord, Plan, PlannedPhase, QUANTILES, Quantile, Record, Sample, Second, Summary, Verdict, asked_at,
     milliseconds,
 };
 pub use page::page;

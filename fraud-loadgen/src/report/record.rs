@@ -1,5 +1,7 @@
 //! The measurements of a run as data: what the JSON report holds, and what the page and the terminal show.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::load::batch::Truth;
@@ -29,6 +31,54 @@ pub struct Record {
     pub phases: Vec<PhaseRecord>,
     /// By second.
     pub seconds: Vec<Second>,
+    /// What a drill saw meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillRecord>,
+}
+
+/// What a drill saw.
+#[derive(Debug, Clone, Serialize)]
+pub struct DrillRecord {
+    /// How it ended, in a sentence.
+    pub result: String,
+    /// Seconds from the start of the load to the end of the drill.
+    pub seconds: f64,
+    /// Transactions a second that one replica can take at its CPU limit.
+    pub capacity: f64,
+    /// The greatest share of its limit that a replica was seen to use; 1 is all of it.
+    pub hottest: f64,
+    /// The links of the chain in order, with the second at which each was reached.
+    pub links: Vec<(String, Option<f64>)>,
+    /// What was seen, every few seconds.
+    pub samples: Vec<Sample>,
+    /// What happened, in order.
+    pub timeline: Vec<Event>,
+}
+
+/// What was seen at a moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Sample {
+    /// Seconds since the start of the load.
+    pub at: f64,
+    /// Replicas that are there.
+    pub replicas: Option<u32>,
+    /// Replicas that the autoscaler wants.
+    pub wanted: Option<u32>,
+    /// Share of its CPU limit that each replica uses.
+    pub cpu: BTreeMap<String, f64>,
+    /// The alert in Prometheus: inactive, pending or firing.
+    pub alert: Option<String>,
+    /// The alert in Alertmanager: inactive, active or suppressed.
+    pub alertmanager: Option<String>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, Serialize)]
+pub struct Event {
+    /// Seconds since the start of the load.
+    pub at: f64,
+    /// What.
+    pub what: String,
 }
 
 /// What was going to be done.
@@ -287,6 +337,7 @@ impl Record {
             total: Summary::new(&measured.total, measured.elapsed as f64 / SECOND as f64, asked / length, tolerance),
             phases: planned.into_iter().zip(phases).zip(&measured.phases).map(of_phase).collect(),
             seconds,
+            drill: None,
             plan: Plan { rows_per_request: rows, ..plan },
         }
     }

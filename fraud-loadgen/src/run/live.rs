@@ -13,22 +13,23 @@ const LINE_SECONDS: u64 = 5;
 pub(super) struct Live {
     bar: ProgressBar,
     on_terminal: bool,
+    quiet: bool,
     phases: Vec<PlannedPhase>,
     /// Seconds since the last line.
     lines: Vec<Second>,
 }
 
 impl Live {
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan, quiet: bool) -> Self {
         let on_terminal = io::stderr().is_terminal();
-        let target = if on_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if on_terminal && !quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let length: f64 = plan.phases.iter().map(|phase| phase.seconds).sum();
         let bar = ProgressBar::with_draw_target(Some((length * 1_000.0) as u64), target);
         // The template is a constant; were it refused, the default bar would do.
         if let Ok(style) = ProgressStyle::with_template("{prefix:<12} {wide_bar} {percent:>3} %\n{msg}") {
             bar.set_style(style);
         }
-        Self { bar, on_terminal, phases: plan.phases.clone(), lines: Vec::new() }
+        Self { bar, on_terminal, quiet, phases: plan.phases.clone(), lines: Vec::new() }
     }
 
     pub(super) fn tick(&self, now: u64) {
@@ -39,6 +40,9 @@ impl Live {
     pub(super) fn second(&mut self, second: &Second) {
         if self.on_terminal {
             self.bar.set_message(figures(std::slice::from_ref(second)));
+            return;
+        }
+        if self.quiet {
             return;
         }
         self.lines.push(second.clone());

@@ -126,15 +126,22 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, RunError> {
     }
     let stop = interruptible();
     let record = execute(prepared, &stop)?;
-    if let Some(path) = &arguments.output.json {
-        write(path, &serde_json::to_vec_pretty(&record).map_err(|error| file(path, &error))?)?;
-    }
-    if let Some(path) = &arguments.output.html {
-        write(path, report::page(&record).as_bytes())?;
-    }
-    let findings =
-        arguments.output.fail_if.iter().map(|condition| (condition.to_string(), condition.check(&record))).collect();
+    let findings = write_reports(&record, &arguments.output)?;
     Ok(Outcome { record: Some(record), findings })
+}
+
+/// Writes the reports that were asked for, and holds the conditions against the record.
+///
+/// # Errors
+/// [`RunError::File`].
+pub fn write_reports(record: &Record, output: &Output) -> Result<Vec<(String, Finding)>, RunError> {
+    if let Some(path) = &output.json {
+        write(path, &serde_json::to_vec_pretty(record).map_err(|error| file(path, &error))?)?;
+    }
+    if let Some(path) = &output.html {
+        write(path, report::page(record).as_bytes())?;
+    }
+    Ok(output.fail_if.iter().map(|condition| (condition.to_string(), condition.check(record))).collect())
 }
 
 /// Sends prepared load until its end, or until `stop` is set.
@@ -145,7 +152,7 @@ pub fn execute(mut prepared: Prepared, stop: &Arc<AtomicBool>) -> Result<Record,
     let limit = raise_open_files(prepared.plan.connections);
     prepared.plan.connections = prepared.plan.connections.min(limit);
     let started_at = Timestamp::now();
-    let mut live = Live::new(&prepared.plan);
+    let mut live = Live::new(&prepared.plan, prepared.quiet);
     let mut seconds: Vec<Second> = Vec::new();
     let phases: Vec<Phase> = prepared.phases.clone();
     let every = Duration::from_millis(200);

@@ -102,6 +102,8 @@ pub struct Prepared {
     pub timeout: Duration,
     /// How late the generator may be, in nanoseconds.
     pub tolerance: u64,
+    /// Show no figures while it runs.
+    pub quiet: bool,
 }
 
 /// Checks the options, and makes everything that is needed before the first request.
@@ -187,6 +189,7 @@ pub fn prepare(arguments: &Arguments) -> Result<Prepared, RunError> {
         threads: arguments.client.threads,
         timeout: Duration::from_secs_f64(arguments.client.timeout),
         tolerance: nanoseconds(Duration::from_secs_f64(arguments.client.schedule_tolerance / 1_000.0)),
+        quiet: false,
     })
 }
 
