@@ -21,8 +21,8 @@ pub struct Scorer {
     policy: CompiledPolicy,
     /// The model's inputs in order, then what only rules look at.
     features: FeatureSet,
-    names: Box<[Arc<str>]>,
     plan: FeaturePlan,
+    explainer: reasons::Explainer,
     model_version: Arc<str>,
 }
 
@@ -50,7 +50,10 @@ impl Scorer {
         let model_thresholds = model.as_ref().and_then(|model| model.metadata().thresholds);
         Ok(Self {
             policy: CompiledPolicy::new(policy, model_thresholds, &features)?,
-            names: features.names().map(Arc::from).collect(),
+            explainer: reasons::Explainer {
+                names: features.names().map(Arc::from).collect(),
+                medians: model.as_ref().and_then(|model| model.metadata().medians(model.features())),
+            },
             plan: FeaturePlan::compile(&features),
             model_version: model.as_ref().map_or_else(|| "none".into(), |model| model.version().into()),
             features,
@@ -172,7 +175,7 @@ impl Scorer {
         let mut reasons = Vec::new();
         if seen.explain || decision != Decision::Approve {
             if let (Some(p), Some(model)) = (probability, &self.model) {
-                reasons::strongest(model, &self.names, (seen.row, p), &mut reasons);
+                self.explainer.strongest(model, (seen.row, p), &mut reasons);
             }
             reasons.extend(fired.map(|rule| Reason::Rule { rule: rule.name.clone() }));
         }
@@ -230,7 +233,7 @@ impl std::ops::DerefMut for Row {
 }
 
 /// The one cast from features to model inputs.
-#[allow(clippy::cast_possible_truncation)]
+
 fn cast(row: &[f64]) -> impl Iterator<Item = f32> {
     row.iter().map(|value| *value as f32)
 }

@@ -158,7 +158,7 @@ impl Amount {
             std::cmp::Ordering::Equal => below % 2.0 != 0.0,
             std::cmp::Ordering::Greater => true,
         };
-        #[allow(clippy::cast_possible_truncation)] // At most 1e13, far inside of i64.
+        // At most 1e13, far inside of i64.
         Some(Self(below as i64 + i64::from(up)))
     }
 

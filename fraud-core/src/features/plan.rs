@@ -77,7 +77,7 @@ impl FeaturePlan {
     /// The same values, each cast once to the model's f32.
     pub fn write_f32(&self, transaction: &Transaction, profile: &Profile, out: &mut [f32]) {
         for (step, place) in self.steps.iter().zip(out) {
-            #[allow(clippy::cast_possible_truncation)] // The one cast from feature to model input.
+            // The one cast from feature to model input.
             let cast = value(*step, transaction, profile) as f32;
             *place = cast;
         }

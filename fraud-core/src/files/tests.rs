@@ -190,7 +190,7 @@ fn reads_dates_decimals_and_texts_from_parquet() {
         ],
     );
     let error = open(&bytes, Format::Parquet).err().unwrap().to_string();
-    assert!(error.contains("`tx_fraud` is BYTE_ARRAY (String), it must be 0 and 1, or a boolean"), "{error}");
+    assert!(error.contains("`tx_fraud` is BYTE_ARRAY, it must be 0 and 1, or a boolean"), "{error}");
     let unlabelled = ReadOptions::default();
     let rows = rows_of(TransactionReader::from_bytes(bytes, Format::Parquet, unlabelled).unwrap()).unwrap();
     let Parsed { transaction, label, .. } = parsed(&rows[0]);
