@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+#[cfg(feature = "kafka")]
+use fraud_stream::kafka;
 use fraud_stream::replay::{self, ReplayArgs};
 
 #[global_allocator]
@@ -23,6 +25,9 @@ struct Arguments {
 enum Command {
     /// Scores a file of past transactions, each as if it arrived at its event time.
     Replay(Box<ReplayArgs>),
+    /// Scores transactions from a Kafka topic to another, exactly once, until it is ended by a signal.
+    #[cfg(feature = "kafka")]
+    Run(kafka::RunArgs),
 }
 
 fn main() -> ExitCode {
@@ -35,12 +40,19 @@ fn main() -> ExitCode {
             return ExitCode::from(if wrong { USAGE } else { 0 });
         }
     };
-    let Command::Replay(arguments) = arguments.command;
-    match replay::from_arguments(*arguments) {
+    match arguments.command {
+        Command::Replay(arguments) => end(replay::from_arguments(*arguments), replay::ReplayError::exit_code),
+        #[cfg(feature = "kafka")]
+        Command::Run(arguments) => end(kafka::run_command(&arguments), kafka::StreamError::exit_code),
+    }
+}
+
+fn end<E: std::fmt::Display>(result: Result<(), E>, exit_code: impl Fn(&E) -> u8) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(error.exit_code())
+            ExitCode::from(exit_code(&error))
         }
     }
 }
