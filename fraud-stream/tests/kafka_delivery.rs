@@ -168,7 +168,7 @@ fn with_partitions_and_labels_killed_and_undisturbed_agree() {
     world.set("kafka.partition_wait", "60s");
     let payments = payments(6_000, 9);
     let producer = producer(&world.kafka.address);
-    let (mut chance, start) = (Chance::new(3), 1_800_000_000_000_i64);
+    let (mut chance, start) = (Chance::new(3), 1_700_000_000_000_i64);
     for (index, (line, customer)) in payments.lines.iter().zip(&payments.customers).enumerate() {
         let millis = start + i64::try_from(index).unwrap() * 10;
         let partition = i32::try_from(customer % 6).unwrap();

@@ -44,7 +44,10 @@ impl ClientContext for Watching {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "kafka consumer");
+        // The end of a partition comes this way, too; whoever reads takes care of it.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, reason, "kafka consumer");
+        }
     }
 }
 
@@ -207,6 +210,11 @@ pub(super) fn partitions<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: 
 /// # Errors
 /// [`StreamError::Kafka`], or [`StreamError::Unauthorised`].
 pub(super) fn make_journal(settings: &StreamSettings) -> Result<(), StreamError> {
+    match partitions(&*consumer(settings, None)?, &settings.kafka.journal_topic) {
+        Ok(_) => return Ok(()),
+        Err(StreamError::NoTopic { .. }) => {}
+        Err(error) => return Err(error),
+    }
     let admin: AdminClient<Watching> = AdminClient::from_config_and_context(&base(settings)?, Watching::default())
         .map_err(StreamError::kafka("make an admin client"))?;
     let retention = settings.kafka.journal_retention.0.as_millis().to_string();

@@ -17,17 +17,24 @@ too long, 76 a newer instance took over, 77 not authorised, 78 records or state 
 
 /// Where settings come from.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = EXAMPLES)]
-pub struct RunArgs {
-    /// Settings, a TOML file
+pub struct SettingsArgs {
+    /// Settings, a TOML file; by default the one that FRAUD_CONFIG names
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// One setting, over all others
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
     pub set: Vec<(String, String)>,
+}
+
+/// Arguments of `fraud-stream run`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// Reads and checks the settings, and ends
     #[arg(long)]
-    pub check_config: bool,
+    check_config: bool,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -35,12 +42,12 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
-impl RunArgs {
+impl SettingsArgs {
     /// Reads the settings.
     ///
     /// # Errors
     /// [`StreamError::Settings`] with every problem there is.
-    pub fn settings(&self) -> Result<StreamSettings, StreamError> {
+    pub fn load(&self) -> Result<StreamSettings, StreamError> {
         let environment = process_environment();
         let file = self.config.clone().or_else(|| environment.get("FRAUD_CONFIG").map(PathBuf::from));
         let sources = Sources { file, environment, overrides: self.set.clone() };
@@ -53,7 +60,7 @@ impl RunArgs {
 /// # Errors
 /// [`StreamError`]; its exit code says whose fault it is.
 pub fn run_command(arguments: &RunArgs) -> Result<(), StreamError> {
-    let settings = arguments.settings()?;
+    let settings = arguments.settings.load()?;
     if arguments.check_config {
         println!("the settings are fine");
         return Ok(());

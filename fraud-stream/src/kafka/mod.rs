@@ -10,10 +10,12 @@
 //!                                                └───▶ offsets
 //! ```
 
+mod again;
 mod batch;
 mod client;
 mod command;
 pub mod crash;
+mod demo;
 mod error;
 mod format;
 pub mod journal;
@@ -21,6 +23,7 @@ pub mod metrics;
 mod outputs;
 mod reader;
 mod recover;
+mod redrive;
 mod remote;
 mod run;
 pub mod security;
@@ -33,7 +36,10 @@ pub mod source;
 mod state;
 mod waiting;
 
-pub use command::{RunArgs, run_command};
+pub use again::{AgainArgs, replay_topic, wanted as wants_topic};
+pub use command::{RunArgs, SettingsArgs, run_command};
+pub use demo::{DemoArgs, demo};
 pub use error::StreamError;
+pub use redrive::{RedriveArgs, redrive};
 pub use run::{Shared, run, run_shared};
 pub use state::{Reason, Refusal};

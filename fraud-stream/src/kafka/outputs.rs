@@ -59,6 +59,11 @@ pub(super) struct Outgoing<'a> {
 }
 
 impl Outputs {
+    /// The predictions, each with the partition and offset of the record answered.
+    pub(super) fn answers(&self) -> impl Iterator<Item = ((i32, i64), &[u8])> {
+        self.predictions.iter().map(|prediction| (prediction.source, &self.bytes[prediction.value.clone()]))
+    }
+
     /// Nothing to send, positions to commit.
     pub(super) fn positions(ends: Positions, note: String) -> Self {
         Self { ends, note, ..Self::default() }

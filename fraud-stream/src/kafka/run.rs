@@ -140,8 +140,12 @@ pub fn run_shared(settings: &StreamSettings, shared: &Arc<Shared>) -> Result<(),
             }
             Err(error) => error,
         };
-        if shared.stopping() || !error.is_passing() {
+        if !error.is_passing() {
             return Err(error);
+        }
+        if shared.stopping() {
+            tracing::warn!(%error, "ended before the session did; the next start does what is left");
+            return Ok(());
         }
         shared.metrics.sessions_lost.inc();
         if begin.elapsed() > GOOD {

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 /// Whether the long variants run.
@@ -349,14 +349,29 @@ pub fn read_topic(brokers: &str, topic: &str) -> Vec<Record> {
     records
 }
 
+/// Fails the test when a message is not taken.
+pub struct Strict;
+
+impl ClientContext for Strict {}
+
+impl ProducerContext for Strict {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            panic!("a message of the test was not taken: {error}");
+        }
+    }
+}
+
 /// A plain, idempotent producer.
-pub fn producer(brokers: &str) -> BaseProducer {
+pub fn producer(brokers: &str) -> BaseProducer<Strict> {
     ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("enable.idempotence", "true")
         .set("message.timeout.ms", "300000")
         .set("queue.buffering.max.ms", "2")
-        .create()
+        .create_with_context(Strict)
         .unwrap()
 }
 
@@ -375,7 +390,7 @@ impl<'a> Sent<'a> {
     }
 }
 
-pub fn send(producer: &BaseProducer, topic: &str, sent: &Sent<'_>) {
+pub fn send(producer: &BaseProducer<Strict>, topic: &str, sent: &Sent<'_>) {
     let mut record: BaseRecord<'_, str, [u8]> = BaseRecord::to(topic).partition(sent.partition).key(sent.key);
     record.payload = sent.value;
     record.timestamp = sent.millis;
@@ -396,7 +411,7 @@ pub fn send(producer: &BaseProducer, topic: &str, sent: &Sent<'_>) {
     producer.poll(Duration::ZERO);
 }
 
-pub fn flush(producer: &BaseProducer) {
+pub fn flush(producer: &BaseProducer<Strict>) {
     producer.flush(Duration::from_secs(300)).unwrap();
 }
 
