@@ -14,7 +14,7 @@ use fraud_loadgen::simulator::{Settings as Simulation, Simulator};
 use hashbrown::HashSet;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message;
+use rdkafka::message::{Headers, Message};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -222,9 +222,12 @@ fn watch(
                 seen.frauds += 1;
                 seen.caught += u64::from(prediction.decision != fraud_core::Decision::Approve);
             }
-            // The prediction's record carries the time at which it was sent; it is seen a moment later.
             let now = i64::try_from(clock::unix_millis()).unwrap_or(i64::MAX);
-            let took = now - message.timestamp().to_millis().unwrap_or(now);
+            let sent = message.headers().and_then(|headers| {
+                let header = headers.iter().find(|header| header.key == "record-time")?;
+                std::str::from_utf8(header.value?).ok()?.parse::<i64>().ok()
+            });
+            let took = now - sent.unwrap_or(now);
             let took = u32::try_from(took.max(0)).unwrap_or(u32::MAX);
             seen.latencies.push(took);
             seen.recent.push(took);
@@ -250,7 +253,7 @@ fn show(seen: &mut Seen, (counts, before, elapsed): (&Counts, u64, Duration)) {
     seen.recent.clear();
     let [approve, review, decline] = seen.decisions;
     let text = format!(
-        "{:>8} sent  {:>8} scored  {rate:>7.0}/s  delivery p50 {p50} ms p99 {p99} ms  {approve} approve {review} review \
+        "{:>8} sent  {:>8} scored  {rate:>7.0}/s  end to end p50 {p50} ms p99 {p99} ms  {approve} approve {review} review \
          {decline} decline  {} labels",
         counts.sent.load(Ordering::Relaxed),
         seen.scored,

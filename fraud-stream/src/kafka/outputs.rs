@@ -154,13 +154,16 @@ impl Outputs {
 
     /// All messages, predictions first; dead letters cut short where `cut` says so.
     pub(super) fn messages(&self, cut: bool) -> impl Iterator<Item = Outgoing<'_>> {
-        let predictions = self.predictions.iter().map(|prediction| {
-            let mut headers = OwnedHeaders::new_with_capacity(3)
+        let predictions = self.predictions.iter().zip(&self.record_times).map(|(prediction, record_time)| {
+            let mut headers = OwnedHeaders::new_with_capacity(4)
                 .insert(Header { key: "model-version", value: Some(prediction.model_version.as_ref()) })
                 .insert(Header { key: "schema-version", value: Some(SCHEMA_VERSION) });
             let mut place = [0_u8; 32];
             let place = write_place(&mut place, prediction.source);
             headers = headers.insert(Header { key: "input", value: Some(place) });
+            let mut time = [0_u8; 20];
+            let time = write_number(&mut time, *record_time);
+            headers = headers.insert(Header { key: "record-time", value: Some(time) });
             for (key, value) in prediction.trace.iter().flatten() {
                 headers = headers.insert(Header { key, value: Some(value.as_slice()) });
             }
@@ -196,6 +199,16 @@ fn write_place(buffer: &mut [u8; 32], (partition, offset): (i32, i64)) -> &[u8] 
     let mut rest = &mut buffer[..];
     let written = match write!(rest, "{partition}:{offset}") {
         Ok(()) => 32 - rest.len(),
+        Err(_) => 0,
+    };
+    &buffer[..written]
+}
+
+fn write_number(buffer: &mut [u8; 20], number: i64) -> &[u8] {
+    use std::io::Write;
+    let mut rest = &mut buffer[..];
+    let written = match write!(rest, "{number}") {
+        Ok(()) => 20 - rest.len(),
         Err(_) => 0,
     };
     &buffer[..written]
