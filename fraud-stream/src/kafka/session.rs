@@ -313,6 +313,7 @@ impl<'q> Session<'q> {
     fn idle(&mut self) -> Result<bool, StreamError> {
         self.settle_if_any()?;
         if self.settings.test.stop_at_end && self.merge.at_end()? {
+            tracing::info!("all answered");
             return Ok(true);
         }
         if self.last_sign.elapsed() >= HEARTBEAT && self.in_flight == 0 {
