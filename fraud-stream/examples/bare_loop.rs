@@ -134,7 +134,10 @@ fn copy(brokers: &str, (input, output): (&str, &str), wanted: usize) -> Outcome 
                 .insert(Header { key: "model-version", value: Some("none") })
                 .insert(Header { key: "schema-version", value: Some("1") })
                 .insert(Header { key: "input", value: Some("0:0") })
-                .insert(Header { key: "record-time", value: Some(&message.timestamp().to_millis().unwrap_or(0).to_string()) });
+                .insert(Header {
+                    key: "record-time",
+                    value: Some(&message.timestamp().to_millis().unwrap_or(0).to_string()),
+                });
             let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(output).headers(headers);
             (record.key, record.payload) = (message.key(), message.payload());
             while let Err((_, back)) = producer.send(record) {

@@ -187,7 +187,9 @@ fn with_partitions_and_labels_killed_and_undisturbed_agree() {
     flush(&producer);
     let undisturbed = world.twin("labels-undisturbed");
     undisturbed.finish();
-    for (point, after) in [("after_commit", "4"), ("after_produce", "5"), ("before_rename", "0"), ("after_observe", "7")] {
+    for (point, after) in
+        [("after_commit", "4"), ("after_produce", "5"), ("before_rename", "0"), ("after_observe", "7")]
+    {
         let mut instance = world.start(&[("test.crash_at", point), ("test.crash_after", after)]);
         assert_eq!(instance.wait(), None, "{point} was not reached:\n{}", instance.log());
     }

@@ -81,8 +81,7 @@ fn poison_goes_to_the_dead_letters_as_it_came_and_stops_nothing() {
     }
     let dead = world.read("dead");
     let of_input: Vec<_> = dead.iter().filter(|letter| letter.header("dead-letter-topic") == topic).collect();
-    let expected: Vec<_> =
-        sends.iter().enumerate().filter(|(_, (_, reason))| !reason.is_empty()).collect();
+    let expected: Vec<_> = sends.iter().enumerate().filter(|(_, (_, reason))| !reason.is_empty()).collect();
     assert_eq!(of_input.len(), expected.len(), "{of_input:?}");
     for (letter, (offset, (value, reason))) in of_input.iter().zip(&expected) {
         assert_eq!(letter.header("dead-letter-reason"), *reason);
@@ -221,4 +220,60 @@ fn a_snapshot_that_is_no_use_is_refused_until_somebody_says_otherwise() {
     assert_eq!(allowed.wait(), Some(0), "{}", allowed.log());
     let predictions = world.read("predictions");
     assert_eq!(predictions.iter().filter(|one| one.json()["duplicate"] == true).count(), 1);
+}
+
+#[test]
+fn a_journal_that_is_gone_is_noticed_and_going_on_scores_nothing_twice() {
+    let mut world = World::new(Kafka::shared(), "gone", 2);
+    let producer = producer(&world.kafka.address);
+    for id in 0..50 {
+        let partition = i32::from(id % 2 == 1);
+        send(&producer, &world.topic("input"), &Sent::new(partition, "k", good(id).as_bytes()));
+    }
+    flush(&producer);
+    world.finish();
+    std::fs::remove_dir_all(world.folder.path().join("state")).unwrap();
+    world.set("kafka.journal_topic", "gone-another-journal");
+    for id in 50..60 {
+        let partition = i32::from(id % 2 == 1);
+        send(&producer, &world.topic("input"), &Sent::new(partition, "k", good(id).as_bytes()));
+    }
+    flush(&producer);
+    let mut refused = world.start(&[]);
+    assert_eq!(refused.wait(), Some(78), "{}", refused.log());
+    assert!(refused.log().contains("are deleted"), "{}", refused.log());
+    world.set("state.on_lost_state", "continue");
+    world.finish();
+    // From here on all is in order again.
+    world.extra.pop();
+    world.finish();
+    let mut inputs: Vec<_> = world.read("predictions").iter().map(kafka_common::Record::input).collect();
+    inputs.sort_unstable();
+    let expected: Vec<(i32, i64)> =
+        (0..2).flat_map(|partition| (0..30).map(move |offset| (partition, offset))).collect();
+    assert_eq!(inputs, expected);
+}
+
+#[test]
+fn offsets_that_somebody_set_by_hand_hold() {
+    let world = World::new(Kafka::shared(), "reset", 1);
+    let producer = producer(&world.kafka.address);
+    for id in 0..20 {
+        send(&producer, &world.topic("input"), &Sent::new(0, "k", good(id).as_bytes()));
+    }
+    flush(&producer);
+    world.finish();
+    kafka_common::set_offset(&world, 15);
+    // Once with the snapshot, once from the journal, which holds the jump.
+    world.finish();
+    std::fs::remove_dir_all(world.folder.path().join("state")).unwrap();
+    send(&producer, &world.topic("input"), &Sent::new(0, "k", good(3).as_bytes()));
+    flush(&producer);
+    world.finish();
+    let predictions = world.read("predictions");
+    let repeated = predictions.iter().filter(|one| one.json()["duplicate"] == true);
+    let mut again: Vec<i64> = repeated.map(|one| one.input().1).collect();
+    again.sort_unstable();
+    assert_eq!(again, [15, 16, 17, 18, 19, 20]);
+    assert_eq!(predictions.len(), 26);
 }

@@ -140,13 +140,8 @@ pub fn replay_topic(arguments: &AgainArgs) -> Result<(), StreamError> {
             continue;
         }
         let mut out = Outputs::default();
-        let mut work = Work {
-            scorer: &scorer,
-            topics: &topics,
-            recorder: &mut recorder,
-            metrics: &metrics,
-            wait: &mut |_| false,
-        };
+        let mut work =
+            Work { scorer: &scorer, topics: &topics, recorder: &mut recorder, metrics: &metrics, wait: &mut |_| false };
         if !work.run(&records, (&mut state, &mut room), (&mut Entry::default(), &mut out))? {
             return Err(StreamError::Arguments("the store is full: raise `store.max_bytes`".to_owned()));
         }
@@ -293,4 +288,3 @@ pub fn wanted(arguments: &[String]) -> Option<Vec<String>> {
         std::iter::once(name).chain(arguments.iter().skip(2).cloned()).collect()
     })
 }
-

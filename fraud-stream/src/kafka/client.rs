@@ -7,6 +7,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -16,7 +17,6 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, ProducerContext};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::ClientConfig;
 
 use super::error::StreamError;
 use super::metrics::Lag;
@@ -180,8 +180,7 @@ pub(super) fn producer(settings: &StreamSettings) -> Result<BaseProducer<Deliver
     if settings.kafka.delivery == Delivery::ExactlyOnce {
         config.set("transactional.id", &settings.kafka.transactional_id).set("transaction.timeout.ms", &timeout);
     }
-    BaseProducer::from_config_and_context(&config, Deliveries::default())
-        .map_err(StreamError::kafka("make a producer"))
+    BaseProducer::from_config_and_context(&config, Deliveries::default()).map_err(StreamError::kafka("make a producer"))
 }
 
 /// How many partitions a topic has.

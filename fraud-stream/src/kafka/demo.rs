@@ -171,7 +171,11 @@ fn send(
     Ok(())
 }
 
-fn put(producer: &BaseProducer, (topic, partition): (&str, i32), (key, value): (&str, &str)) -> Result<(), StreamError> {
+fn put(
+    producer: &BaseProducer,
+    (topic, partition): (&str, i32),
+    (key, value): (&str, &str),
+) -> Result<(), StreamError> {
     let mut record = BaseRecord::to(topic).partition(partition).key(key).payload(value);
     loop {
         producer.poll(Duration::ZERO);

@@ -11,8 +11,7 @@ use rdkafka::statistics::Statistics;
 use super::source::{Positions, Source, Topics};
 use super::state::Reason;
 
-const SECONDS: [f64; 15] =
-    [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const SECONDS: [f64; 15] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 const RECORDS: [f64; 10] = [1.0, 5.0, 20.0, 50.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0];
 
 /// The Kafka edge's own metrics.
@@ -63,8 +62,9 @@ impl StreamMetrics {
             shared.registry().register(Box::new(built.clone())).map_err(fault)?;
             Ok(built)
         };
-        let dead = IntCounterVec::new(Opts::new("fraud_stream_dead_letters_total", "Dead letters by reason."), &["reason"])
-            .map_err(fault)?;
+        let dead =
+            IntCounterVec::new(Opts::new("fraud_stream_dead_letters_total", "Dead letters by reason."), &["reason"])
+                .map_err(fault)?;
         shared.registry().register(Box::new(dead.clone())).map_err(fault)?;
         // A counter that was never touched is not exported, and an alert on its increase would miss the first.
         Reason::ALL.into_iter().for_each(|reason| dead.with_label_values(&[reason.as_str()]).inc_by(0));

@@ -112,7 +112,12 @@ impl Outputs {
     }
 
     /// Adds an answer that another service gave, as it gave it.
-    pub(super) fn foreign(&mut self, key: &str, (value, model_version): (&[u8], Arc<str>), message: &BorrowedMessage<'_>) {
+    pub(super) fn foreign(
+        &mut self,
+        key: &str,
+        (value, model_version): (&[u8], Arc<str>),
+        message: &BorrowedMessage<'_>,
+    ) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key.as_bytes());
         let middle = self.bytes.len();

@@ -56,9 +56,24 @@ impl Recovery<'_> {
         let Some(plan) = self.plan else {
             return self.stateless(&asker, &topics, (&sources, &committed)).map(Some);
         };
-        let (mut state, mut place, from_snapshot) = self.base()?;
-        let entries = self.journal(&asker, &mut place)?;
-        let fresh = place.sequence == 0 && entries.is_empty();
+        let (mut state, mut place, mut from_snapshot) = self.base()?;
+        let mut lost = None;
+        let entries = match self.journal(&asker, &mut place, &committed) {
+            Ok(entries) => entries,
+            Err(StreamError::StateLost { problem }) if self.settings.state.on_lost_state == OnLoss::Continue => {
+                tracing::error!(problem, "the state cannot be rebuilt; going on with what there is");
+                lost = Some(problem);
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        if lost.is_some() {
+            // The profiles miss what lies between, but nothing is scored twice or not at all.
+            from_snapshot = false;
+            let known = committed.iter().map(|(source, at)| (*source, at.offset));
+            place.positions.extend(known);
+        }
+        let fresh = lost.is_none() && place.sequence == 0 && entries.is_empty();
         let begin = Instant::now();
         let mut done = 0_u64;
         let mut rest = entries.as_slice();
@@ -83,6 +98,9 @@ impl Recovery<'_> {
             self.moved(&asker, &topics, (&sources, &committed, &place.positions))?
         };
         place.positions.extend(set.iter().map(|(source, offset)| (*source, *offset)));
+        if lost.is_some() {
+            set.clone_from(&place.positions);
+        }
         self.skip_lost(&asker, &topics, (&mut place.positions, &mut set))?;
         Ok(Some(Recovered { state: Some(state), place, set, from_snapshot }))
     }
@@ -123,42 +141,41 @@ impl Recovery<'_> {
     }
 
     /// The committed entries from a place on; the place's journal offset moves behind them.
-    fn journal(&self, asker: &BaseConsumer<Watching>, place: &mut Place) -> Result<Vec<Entry>, StreamError> {
+    ///
+    /// When they do not connect, the place moves behind everything that is known, for who goes on nevertheless.
+    fn journal(
+        &self,
+        asker: &BaseConsumer<Watching>,
+        place: &mut Place,
+        committed: &Committed,
+    ) -> Result<Vec<Entry>, StreamError> {
         let topic = self.settings.kafka.journal_topic.as_str();
         let (low, high) = client::watermarks(asker, (topic, 0))?;
-        let mut from = place.journal_offset.max(low);
-        let mut problem = (place.journal_offset > high).then(|| {
-            format!("journal `{topic}` ends at {high}, the snapshot says {}: was it made anew?", place.journal_offset)
-        });
-        let mut entries: Vec<Entry> = Vec::new();
-        if problem.is_none() && from < high {
-            entries = self.read_journal((topic, from))?;
-            from = high;
-            entries.retain(|entry| entry.sequence >= place.sequence);
-            let gap = entries.iter().zip(place.sequence..).find(|(entry, wanted)| entry.sequence != *wanted);
-            problem = gap.map(|(entry, wanted)| {
-                format!(
-                    "journal `{topic}` has entry {}, but {wanted} is next: what is between is deleted",
-                    entry.sequence
-                )
-            });
-        }
-        place.journal_offset = from.max(0);
+        let (wanted, from) = (place.sequence, place.journal_offset.max(low));
+        let mut entries = if from < high { self.read_journal((topic, from))? } else { Vec::new() };
+        entries.retain(|entry| entry.sequence >= wanted);
+        let next = entries.last().map_or(wanted, |entry| entry.sequence + 1);
+        // Offsets and journal are committed together, so a note that is ahead tells of entries that are gone.
+        let noted = committed.values().filter_map(|at| at.entry).max().map_or(0, |entry| entry + 1);
+        let gap = entries.iter().zip(wanted..).find(|(entry, wanted)| entry.sequence != *wanted);
+        let problem = if place.journal_offset > high {
+            let end = place.journal_offset;
+            Some(format!("journal `{topic}` ends at {high}, the snapshot says {end}: was it made anew?"))
+        } else if let Some((entry, wanted)) = gap {
+            let found = entry.sequence;
+            Some(format!("journal `{topic}` has entry {found}, but {wanted} is next: what is between is deleted"))
+        } else if noted > next {
+            Some(format!("journal `{topic}` ends with entry {next}, but {noted} were committed: some are deleted"))
+        } else {
+            None
+        };
+        place.journal_offset = high.max(0);
         match problem {
             None => Ok(entries),
-            Some(problem) if self.settings.state.on_lost_state == OnLoss::Continue => {
-                tracing::error!(problem, "the state cannot be rebuilt; going on with what there is");
-                // Nothing is observed again: the profiles miss what lies between. The positions are still right.
-                place.journal_offset = high;
-                if let Some(last) = entries.last() {
-                    for entry in &entries {
-                        place.positions.extend(entry.set.iter().chain(&entry.ends).map(|(of, at)| (*of, *at)));
-                    }
-                    place.sequence = last.sequence + 1;
-                }
-                Ok(Vec::new())
+            Some(problem) => {
+                place.sequence = next.max(noted);
+                Err(StreamError::StateLost { problem })
             }
-            Some(problem) => Err(StreamError::StateLost { problem }),
         }
     }
 
@@ -229,7 +246,8 @@ impl Recovery<'_> {
                 self.shared.metrics.replayed.inc_by(run.count);
             }
             let reached = merge.positions();
-            if let Some((source, offset)) = entry.ends.iter().find(|(source, offset)| reached.get(source) != Some(offset))
+            if let Some((source, offset)) =
+                entry.ends.iter().find(|(source, offset)| reached.get(source) != Some(offset))
             {
                 let topic = topics.name(source.stream);
                 let problem = format!(
@@ -260,7 +278,7 @@ impl Recovery<'_> {
         let mut positions = Positions::new();
         for source in sources {
             let offset = match committed.get(source) {
-                Some((offset, _)) => *offset,
+                Some(at) => at.offset,
                 None => {
                     let marks = client::watermarks(asker, (topics.name(source.stream), source.partition))?;
                     if self.settings.kafka.start == Start::Earliest { marks.0 } else { marks.1 }
@@ -286,13 +304,13 @@ impl Recovery<'_> {
                 moved.insert(*source, low);
                 continue;
             };
-            if let Some((offset, ours)) = committed.get(source)
-                && !ours
-                && offset != position
+            if let Some(at) = committed.get(source)
+                && at.entry.is_none()
+                && at.offset != *position
             {
-                let partition = source.partition;
-                tracing::warn!(partition, from = position, to = offset, "the group's offset was set by hand");
-                moved.insert(*source, *offset);
+                let (partition, to) = (source.partition, at.offset);
+                tracing::warn!(partition, from = position, to, "the group's offset was set by hand");
+                moved.insert(*source, to);
             }
         }
         Ok(moved)
@@ -331,8 +349,15 @@ impl Recovery<'_> {
     }
 }
 
-/// The offsets of the group, each with whether this program set it.
-type Committed = std::collections::BTreeMap<Source, (i64, bool)>;
+/// An offset of the group.
+struct At {
+    offset: i64,
+    /// The journal entry that it was committed with; none where a person set it.
+    entry: Option<u64>,
+}
+
+/// The offsets of the group.
+type Committed = std::collections::BTreeMap<Source, At>;
 
 /// Every partition of the topics.
 fn sources(asker: &BaseConsumer<Watching>, topics: &Topics) -> Result<Vec<Source>, StreamError> {
@@ -344,11 +369,7 @@ fn sources(asker: &BaseConsumer<Watching>, topics: &Topics) -> Result<Vec<Source
     Ok(sources)
 }
 
-fn committed(
-    asker: &BaseConsumer<Watching>,
-    topics: &Topics,
-    sources: &[Source],
-) -> Result<Committed, StreamError> {
+fn committed(asker: &BaseConsumer<Watching>, topics: &Topics, sources: &[Source]) -> Result<Committed, StreamError> {
     let mut list = TopicPartitionList::with_capacity(sources.len());
     for source in sources {
         list.add_partition(topics.name(source.stream), source.partition);
@@ -359,7 +380,8 @@ fn committed(
         element.error().map_err(StreamError::kafka("read the group's offsets"))?;
         if let Offset::Offset(offset) = element.offset() {
             let source = topics.source(element.topic(), element.partition());
-            found.insert(source, (offset, element.metadata().starts_with(NOTE)));
+            let entry = element.metadata().strip_prefix(NOTE).and_then(|number| number.parse().ok());
+            found.insert(source, At { offset, entry });
         }
     }
     Ok(found)

@@ -273,7 +273,9 @@ impl<'a> Row<'a> {
             customer_id: &transaction.customer_id,
             terminal_id: &transaction.terminal_id,
             tx_amount: transaction.amount.major(),
-            tx_datetime: jiff::Timestamp::from_second(transaction.time).map(|time| time.to_string()).unwrap_or_default(),
+            tx_datetime: jiff::Timestamp::from_second(transaction.time)
+                .map(|time| time.to_string())
+                .unwrap_or_default(),
         }
     }
 }

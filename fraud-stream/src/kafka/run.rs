@@ -126,7 +126,10 @@ pub fn run_shared(settings: &StreamSettings, shared: &Arc<Shared>) -> Result<(),
         tracing::info!(%address, "metrics and health");
     }
     let weak = Arc::downgrade(shared);
-    shared.metrics.shared.observe_store(move || weak.upgrade().map(|shared| *shared.figures.lock()).unwrap_or_default());
+    shared
+        .metrics
+        .shared
+        .observe_store(move || weak.upgrade().map(|shared| *shared.figures.lock()).unwrap_or_default());
     let _watch = shared.life.as_ref().and_then(ModelLife::watch);
     let mut pause = Duration::from_millis(500);
     loop {

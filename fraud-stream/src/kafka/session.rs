@@ -93,7 +93,8 @@ pub(super) fn run(settings: &StreamSettings, shared: &Arc<Shared>) -> Result<(),
 fn commit_all(sink: &Sink, work: &Receiver<Outputs>, done: &SyncSender<Result<Done, StreamError>>) {
     while let Ok(outputs) = work.recv() {
         let begin = Instant::now();
-        let answer = sink.commit(&outputs).map(|journal_offset| Done { outputs, journal_offset, took: begin.elapsed() });
+        let answer =
+            sink.commit(&outputs).map(|journal_offset| Done { outputs, journal_offset, took: begin.elapsed() });
         let over = answer.is_err();
         if done.send(answer).is_err() || over {
             return;
@@ -243,7 +244,7 @@ impl<'q> Session<'q> {
 
     /// Gives a batch to the thread that commits.
     fn hand_over(&mut self, entry: Entry, mut outputs: Outputs, records: &[Taken<'_>]) -> Result<(), StreamError> {
-        outputs.note = format!("{NOTE}{}", entry.sequence);
+        outputs.note = self.note_of(entry.sequence);
         if self.state.is_some() {
             outputs.journal = entry.encode();
             self.sequence += 1;
@@ -255,6 +256,11 @@ impl<'q> Session<'q> {
             self.shared.metrics.batch.observe(records.len() as f64);
         }
         self.send(outputs)
+    }
+
+    /// What goes with the offsets of a batch.
+    fn note_of(&self, sequence: u64) -> String {
+        if self.state.is_some() { format!("{NOTE}{sequence}") } else { String::new() }
     }
 
     fn send(&mut self, mut outputs: Outputs) -> Result<(), StreamError> {
@@ -319,7 +325,7 @@ impl<'q> Session<'q> {
         if self.last_sign.elapsed() >= HEARTBEAT && self.in_flight == 0 {
             // Committing what is committed already tells a process that was taken over that it was.
             let ends = self.merge.positions().into_iter().take(1).collect();
-            let note = format!("{NOTE}{}", self.sequence.saturating_sub(1));
+            let note = self.note_of(self.sequence.saturating_sub(1));
             self.send(Outputs::positions(ends, note))?;
             self.settle()?;
         }
@@ -343,7 +349,8 @@ impl<'q> Session<'q> {
         {
             let stats = state.store.stats();
             let (customers, terminals) = (stats.customers, stats.terminals);
-            *self.shared.figures.lock() = StoreFigures { customers, terminals, events: stats.events, bytes: stats.bytes };
+            *self.shared.figures.lock() =
+                StoreFigures { customers, terminals, events: stats.events, bytes: stats.bytes };
             self.last_figures = Some(Instant::now());
         }
         Ok(())
@@ -357,11 +364,8 @@ impl<'q> Session<'q> {
             return Ok(());
         }
         let begin = Instant::now();
-        let place = Place {
-            sequence: self.sequence,
-            journal_offset: self.journal_offset,
-            positions: self.merge.positions(),
-        };
+        let place =
+            Place { sequence: self.sequence, journal_offset: self.journal_offset, positions: self.merge.positions() };
         match snapshots.write(state, &place) {
             Ok(info) => {
                 self.saved = Some(self.sequence);

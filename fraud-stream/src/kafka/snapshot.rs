@@ -63,8 +63,7 @@ impl Snapshots {
     /// [`StreamError::Io`] when the folder cannot be made.
     pub(super) fn open(settings: &StreamSettings, crash: &Arc<Crash>) -> Result<Option<Self>, StreamError> {
         let Some(folder) = settings.state.folder.clone() else { return Ok(None) };
-        std::fs::create_dir_all(&folder)
-            .map_err(StreamError::io(format!("make the folder {}", folder.display())))?;
+        std::fs::create_dir_all(&folder).map_err(StreamError::io(format!("make the folder {}", folder.display())))?;
         let transactional_id = settings.kafka.transactional_id.clone();
         Ok(Some(Self { folder, transactional_id, topics: Topics::new(settings), crash: crash.clone() }))
     }
@@ -137,7 +136,8 @@ impl Snapshots {
         let mut positions = Positions::new();
         for (stream, offsets) in [(Stream::Input, meta.input), (Stream::Labels, meta.labels)] {
             let topic = self.topics.name(stream);
-            positions.extend(offsets.into_iter().map(|(partition, offset)| (self.topics.source(topic, partition), offset)));
+            positions
+                .extend(offsets.into_iter().map(|(partition, offset)| (self.topics.source(topic, partition), offset)));
         }
         let mut state = State::new(store, settings);
         state.waiting.load(meta.waiting);

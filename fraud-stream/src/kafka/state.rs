@@ -188,8 +188,7 @@ impl State {
         let payload = payload.ok_or_else(|| Refusal::new(Reason::Empty, "the record has no value"))?;
         self.reading.check_size(payload)?;
         let seconds = millis.div_euclid(1_000);
-        let labels =
-            format::labels(payload, seconds).map_err(|problem| Refusal::new(Reason::BadLabel, problem))?;
+        let labels = format::labels(payload, seconds).map_err(|problem| Refusal::new(Reason::BadLabel, problem))?;
         if labels.iter().any(|(_, label)| label.observed_at - seconds > self.reading.max_skew) {
             let detail = format!("`observed_at` is more than {} s after the record's time", self.reading.max_skew);
             return Err(Refusal::new(Reason::FutureTime, detail));

@@ -67,7 +67,8 @@ fn scorer(options: &Options) -> Result<Scorer, ReplayError> {
 fn store(options: &Options, scorer: &Scorer) -> Result<MemoryStore, ReplayError> {
     let defaults = StoreSettings::default();
     // A replay is worth any memory that the windows need; what does not fit should not be left out.
-    let settings = StoreSettings { history: defaults.history.max(scorer.features().history()), max_bytes: u64::MAX, ..defaults };
+    let settings =
+        StoreSettings { history: defaults.history.max(scorer.features().history()), max_bytes: u64::MAX, ..defaults };
     match &options.load_state {
         Some(path) => Ok(MemoryStore::restore(path, settings)?.0),
         None => Ok(MemoryStore::new(settings)),
@@ -136,7 +137,8 @@ impl Stages<'_> {
             drop_failed(&mut batch);
             if json {
                 for assessment in batch.results.iter().flatten() {
-                    serde_json::to_writer(&mut batch.json, assessment).map_err(|error| ReplayError::internal(&error))?;
+                    serde_json::to_writer(&mut batch.json, assessment)
+                        .map_err(|error| ReplayError::internal(&error))?;
                     batch.json.push(b'\n');
                 }
             }

@@ -235,7 +235,8 @@ mod tests {
     use super::*;
 
     fn entries() -> impl Strategy<Value = Vec<Entry>> {
-        let id = || prop_oneof![any::<i64>().prop_map(Id::from), "[a-zé]{1,40}".prop_filter_map("", |t| Id::from_text(&t))];
+        let id =
+            || prop_oneof![any::<i64>().prop_map(Id::from), "[a-zé]{1,40}".prop_filter_map("", |t| Id::from_text(&t))];
         let entry = (id(), id(), id(), 0i64..50, 0i64..1_000_000, prop::option::of(any::<bool>()));
         prop::collection::vec(entry, 0..800).prop_map(|rows| {
             let entry = |(index, (transaction_id, customer_id, terminal_id, time, amount, label))| {

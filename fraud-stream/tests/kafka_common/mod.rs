@@ -92,8 +92,12 @@ impl Drop for Kafka {
 }
 
 fn script(command: &str, home: &Path) -> String {
-    let output =
-        Command::new(root().join("scripts/kafka.sh")).arg(command).arg(home).env("KAFKA_HEAP", "400m").output().unwrap();
+    let output = Command::new(root().join("scripts/kafka.sh"))
+        .arg(command)
+        .arg(home)
+        .env("KAFKA_HEAP", "400m")
+        .output()
+        .unwrap();
     assert!(output.status.success(), "kafka.sh {command}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
@@ -478,12 +482,8 @@ pub fn payments(count: usize, seed: u64) -> Payments {
             10 => 86_400 + chance.below(5 * 86_400),
             _ => chance.below(30),
         };
-        let payment = (
-            chance.below(300),
-            chance.below(500),
-            100 + chance.below(30_000),
-            now - i64::try_from(behind).unwrap(),
-        );
+        let payment =
+            (chance.below(300), chance.below(500), 100 + chance.below(30_000), now - i64::try_from(behind).unwrap());
         lines.push(line(index, payment));
         customers.push(payment.0);
         made.push(payment);
@@ -513,7 +513,20 @@ pub fn replayed(lines: &[String]) -> Vec<Option<Vec<u8>>> {
     }
     let text = std::fs::read(&output).unwrap();
     let mut answers = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let all = rejected.iter().map(|rejected| if *rejected { None } else { answers.next().map(<[u8]>::to_vec) }).collect();
+    let all =
+        rejected.iter().map(|rejected| if *rejected { None } else { answers.next().map(<[u8]>::to_vec) }).collect();
     assert_eq!(answers.next(), None, "replay answered more than it was asked");
     all
+}
+
+/// Sets the offset of input partition 0, as an operator's tool does.
+pub fn set_offset(world: &World, offset: i64) {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &world.kafka.address)
+        .set("group.id", &world.name)
+        .create()
+        .unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&world.topic("input"), 0, Offset::Offset(offset)).unwrap();
+    consumer.commit(&list, rdkafka::consumer::CommitMode::Sync).unwrap();
 }

@@ -11,7 +11,14 @@ use crate::replay::error::ReplayError;
 
 /// The columns of an assessment, under the names that it has in JSON; the reasons are JSON inside of a text.
 const TEXTS: [&str; 8] = [
-    "transaction_id", "risk_level", "decision", "decision_source", "reasons", "model_version", "model_type", "policy_version",
+    "transaction_id",
+    "risk_level",
+    "decision",
+    "decision_source",
+    "reasons",
+    "model_version",
+    "model_type",
+    "policy_version",
 ];
 const NUMBERS: [&str; 2] = ["fraud_probability", "confidence_score"];
 const FLAGS: [&str; 4] = ["duplicate", "late", "history_complete", "approximate"];

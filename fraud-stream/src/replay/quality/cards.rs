@@ -52,8 +52,7 @@ impl Cards {
         }
         let cards = self.open.entry(day).or_default();
         let first = cards.len();
-        let card =
-            cards.entry_ref(&transaction.customer_id).or_insert_with(|| Card { score, fraud: false, first });
+        let card = cards.entry_ref(&transaction.customer_id).or_insert_with(|| Card { score, fraud: false, first });
         card.score = card.score.max(score);
         card.fraud |= fraud;
         while self.open.len() > OPEN_DAYS {
@@ -100,7 +99,13 @@ mod tests {
     fn payment(customer: i64, day: i64) -> Transaction {
         let id = Id::from(customer);
         let amount = Amount::from_units(1).unwrap();
-        Transaction { transaction_id: id.clone(), customer_id: id.clone(), terminal_id: id, amount, time: day * DAY + 5 }
+        Transaction {
+            transaction_id: id.clone(),
+            customer_id: id.clone(),
+            terminal_id: id,
+            amount,
+            time: day * DAY + 5,
+        }
     }
 
     #[test]
@@ -115,7 +120,8 @@ mod tests {
             }
         }
         // On the second day the ten found are left out, so the other ten are among the first hundred.
-        let expected = CardPrecision { each_day: Some(0.1), found_left_out: Some(0.1), days: 2, transactions_left_out: 0 };
+        let expected =
+            CardPrecision { each_day: Some(0.1), found_left_out: Some(0.1), days: 2, transactions_left_out: 0 };
         assert_eq!(cards.finish(), expected);
     }
 
