@@ -146,7 +146,7 @@ fn copy(brokers: &str, (input, output): (&str, &str), wanted: usize) -> Outcome 
             }
         }
         let mut last: std::collections::BTreeMap<i32, i64> = std::collections::BTreeMap::new();
-        batch.iter().for_each(|message| drop(last.insert(message.partition(), message.offset() + 1)));
+        last.extend(batch.iter().map(|message| (message.partition(), message.offset() + 1)));
         for (partition, offset) in last {
             ends.add_partition_offset(input, partition, Offset::Offset(offset))?;
         }

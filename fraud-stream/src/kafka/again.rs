@@ -116,7 +116,7 @@ pub fn replay_topic(arguments: &AgainArgs) -> Result<(), StreamError> {
     };
     let mut state = State::new(store, &settings);
     let queues = Queues::open(client::consumer(&settings, None)?, &topics, &begin)?;
-    let mut merge = Merge::new(&queues, Duration::from_secs(60));
+    let mut merge = Merge::new(&queues, Duration::from_mins(1));
     let writing = || StreamError::io(format!("write {}", arguments.output.display()));
     let mut file = BufWriter::new(File::create(&arguments.output).map_err(writing())?);
     let (mut room, mut recorder) = (Room::default(), metrics.shared.recorder());

@@ -18,7 +18,7 @@ too long, 76 a newer instance took over, 77 not authorised, 78 records or state 
 /// Where settings come from.
 #[derive(Debug, Clone, Args)]
 pub struct SettingsArgs {
-    /// Settings, a TOML file; by default the one that FRAUD_CONFIG names
+    /// Settings, a TOML file; by default the one that `FRAUD_CONFIG` names
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// One setting, over all others

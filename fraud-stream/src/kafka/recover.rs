@@ -31,8 +31,8 @@ pub(super) struct Recovered {
     pub place: Place,
     /// Positions that the next journal entry has to set: all at the very beginning, later those moved by hand.
     pub set: Positions,
-    /// A snapshot was there.
-    pub from_snapshot: bool,
+    /// The sequence of the snapshot that it was rebuilt from, if there was one.
+    pub saved: Option<u64>,
 }
 
 /// What recovery needs.
@@ -53,10 +53,11 @@ impl Recovery<'_> {
         let asker = client::consumer(self.settings, None)?;
         let sources = sources(&asker, &topics)?;
         let committed = committed(&asker, &topics, &sources)?;
-        let Some(plan) = self.plan else {
+        if self.plan.is_none() {
             return self.stateless(&asker, &topics, (&sources, &committed)).map(Some);
-        };
-        let (mut state, mut place, mut from_snapshot) = self.base()?;
+        }
+        let (mut state, mut place, from_snapshot) = self.base()?;
+        let mut saved = from_snapshot.then_some(place.sequence);
         let mut lost = None;
         let entries = match self.journal(&asker, &mut place, &committed) {
             Ok(entries) => entries,
@@ -69,7 +70,7 @@ impl Recovery<'_> {
         };
         if lost.is_some() {
             // The profiles miss what lies between, but nothing is scored twice or not at all.
-            from_snapshot = false;
+            saved = None;
             let known = committed.iter().map(|(source, at)| (*source, at.offset));
             place.positions.extend(known);
         }
@@ -81,7 +82,7 @@ impl Recovery<'_> {
             place.positions.extend(first.set.iter().map(|(source, offset)| (*source, *offset)));
             let length = rest.iter().skip(1).position(|entry| !entry.set.is_empty()).map_or(rest.len(), |at| at + 1);
             let (segment, after) = rest.split_at(length);
-            if !self.replay(&topics, segment, (&mut state, &mut place.positions), (plan, &mut done))? {
+            if !self.replay(&topics, segment, (&mut state, &mut place.positions, &mut done))? {
                 return Ok(None);
             }
             rest = after;
@@ -95,14 +96,14 @@ impl Recovery<'_> {
         let mut set = if fresh {
             self.begin(&asker, &topics, (&sources, &committed))?
         } else {
-            self.moved(&asker, &topics, (&sources, &committed, &place.positions))?
+            Self::moved(&asker, &topics, (&sources, &committed, &place.positions))?
         };
         place.positions.extend(set.iter().map(|(source, offset)| (*source, *offset)));
         if lost.is_some() {
             set.clone_from(&place.positions);
         }
         self.skip_lost(&asker, &topics, (&mut place.positions, &mut set))?;
-        Ok(Some(Recovered { state: Some(state), place, set, from_snapshot }))
+        Ok(Some(Recovered { state: Some(state), place, set, saved }))
     }
 
     /// A scorer elsewhere keeps the state: only positions count.
@@ -115,7 +116,7 @@ impl Recovery<'_> {
         let mut positions = self.begin(asker, topics, (sources, committed))?;
         self.skip_lost(asker, topics, (&mut positions, &mut Positions::new()))?;
         let place = Place { sequence: 0, journal_offset: 0, positions };
-        Ok(Recovered { state: None, place, set: Positions::new(), from_snapshot: false })
+        Ok(Recovered { state: None, place, set: Positions::new(), saved: None })
     }
 
     /// The snapshot's state, or what a stream begins with.
@@ -215,9 +216,9 @@ impl Recovery<'_> {
         &self,
         topics: &Topics,
         entries: &[Entry],
-        (state, positions): (&mut State, &mut Positions),
-        (plan, done): (&ProfilePlan, &mut u64),
+        (state, positions, done): (&mut State, &mut Positions, &mut u64),
     ) -> Result<bool, StreamError> {
+        let Some(plan) = self.plan else { return Ok(true) };
         let used: Positions = entries
             .iter()
             .flat_map(|entry| &entry.runs)
@@ -277,12 +278,11 @@ impl Recovery<'_> {
     ) -> Result<Positions, StreamError> {
         let mut positions = Positions::new();
         for source in sources {
-            let offset = match committed.get(source) {
-                Some(at) => at.offset,
-                None => {
-                    let marks = client::watermarks(asker, (topics.name(source.stream), source.partition))?;
-                    if self.settings.kafka.start == Start::Earliest { marks.0 } else { marks.1 }
-                }
+            let offset = if let Some(at) = committed.get(source) {
+                at.offset
+            } else {
+                let (low, high) = client::watermarks(asker, (topics.name(source.stream), source.partition))?;
+                if self.settings.kafka.start == Start::Earliest { low } else { high }
             };
             positions.insert(*source, offset);
         }
@@ -291,7 +291,6 @@ impl Recovery<'_> {
 
     /// What differs from the journal: offsets that somebody set by hand, and partitions that are new.
     fn moved(
-        &self,
         asker: &BaseConsumer<Watching>,
         topics: &Topics,
         (sources, committed, positions): (&[Source], &Committed, &Positions),

@@ -3,7 +3,7 @@
 //! The API keeps the state and knows a repeated transaction by its id, so a request is sent again until it is
 //! answered. Transactions of one customer always go through the same lane, one request after the other.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -122,9 +122,8 @@ impl Remote {
             }
             match self.reading.read(taken.message.payload(), taken.timestamp) {
                 Ok(parsed) => {
-                    let mut hash = self.hasher.build_hasher();
-                    parsed.transaction.customer_id.hash(&mut hash);
-                    let lane = usize::try_from(hash.finish() % self.lanes as u64).unwrap_or(0);
+                    let hash = self.hasher.hash_one(&parsed.transaction.customer_id);
+                    let lane = usize::try_from(hash % self.lanes as u64).unwrap_or(0);
                     lanes[lane].push((index, parsed.transaction));
                 }
                 Err(refusal) => {

@@ -25,7 +25,7 @@ const GIVE_UP: Duration = Duration::from_millis(9_500);
 /// Longest pause between two sessions.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// A session that lasted this long was a good one.
-const GOOD: Duration = Duration::from_secs(60);
+const GOOD: Duration = Duration::from_mins(1);
 
 /// What all parts of the process look at.
 #[derive(Debug)]

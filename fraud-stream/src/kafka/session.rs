@@ -51,6 +51,9 @@ struct Done {
     took: Duration,
 }
 
+/// To the thread that commits, and back.
+type Ways = (SyncSender<Outputs>, Receiver<Result<Done, StreamError>>);
+
 /// Runs one session.
 ///
 /// # Errors
@@ -110,7 +113,7 @@ struct Session<'q> {
     merge: Merge<'q>,
     state: Option<State>,
     snapshots: Option<Snapshots>,
-    ways: Option<(SyncSender<Outputs>, Receiver<Result<Done, StreamError>>)>,
+    ways: Option<Ways>,
     in_flight: usize,
     /// The next journal entry's number, and where the journal goes on after the last that is in.
     sequence: u64,
@@ -147,8 +150,8 @@ impl<'q> Session<'q> {
             sequence: recovered.place.sequence,
             journal_offset: recovered.place.journal_offset,
             set: recovered.set,
-            saved: recovered.from_snapshot.then_some(recovered.place.sequence),
-            last_snapshot: recovered.from_snapshot.then(Instant::now),
+            saved: recovered.saved,
+            last_snapshot: recovered.saved.map(|_| Instant::now()),
             last_sign: Instant::now(),
             last_figures: None,
             spare: Vec::new(),
@@ -204,13 +207,13 @@ impl<'q> Session<'q> {
                     return Ok(());
                 }
                 self.shared.crash.pass(CrashPoint::AfterObserve);
-                self.hand_over(entry, outputs, &records)?;
+                self.hand_over(&entry, outputs, &records)?;
                 records.clear();
             }
             self.snapshot_if_due()?;
         }
         self.settle()?;
-        self.snapshot()?;
+        self.snapshot();
         Ok(())
     }
 
@@ -222,7 +225,7 @@ impl<'q> Session<'q> {
         }
         let outputs = Outputs::positions(set.clone(), String::new());
         let entry = Entry { sequence: self.sequence, set, ..Entry::default() };
-        self.hand_over(entry, outputs, &[])?;
+        self.hand_over(&entry, outputs, &[])?;
         self.settle()
     }
 
@@ -243,7 +246,7 @@ impl<'q> Session<'q> {
     }
 
     /// Gives a batch to the thread that commits.
-    fn hand_over(&mut self, entry: Entry, mut outputs: Outputs, records: &[Taken<'_>]) -> Result<(), StreamError> {
+    fn hand_over(&mut self, entry: &Entry, mut outputs: Outputs, records: &[Taken<'_>]) -> Result<(), StreamError> {
         outputs.note = self.note_of(entry.sequence);
         if self.state.is_some() {
             outputs.journal = entry.encode();
@@ -342,7 +345,7 @@ impl<'q> Session<'q> {
         let due = self.last_snapshot.is_none_or(|last| !every.is_zero() && last.elapsed() >= every);
         if self.snapshots.is_some() && due {
             self.settle()?;
-            self.snapshot()?;
+            self.snapshot();
         }
         if self.last_figures.is_none_or(|last| last.elapsed() >= FIGURES)
             && let Some(state) = &self.state
@@ -357,11 +360,11 @@ impl<'q> Session<'q> {
     }
 
     /// Writes a snapshot, unless the last holds everything. Only when nothing is in flight.
-    fn snapshot(&mut self) -> Result<(), StreamError> {
-        let (Some(snapshots), Some(state)) = (&self.snapshots, &self.state) else { return Ok(()) };
+    fn snapshot(&mut self) {
+        let (Some(snapshots), Some(state)) = (&self.snapshots, &self.state) else { return };
         self.last_snapshot = Some(Instant::now());
         if self.saved == Some(self.sequence) {
-            return Ok(());
+            return;
         }
         let begin = Instant::now();
         let place =
@@ -380,7 +383,6 @@ impl<'q> Session<'q> {
                 tracing::error!(%error, "no snapshot could be written; the stream goes on");
             }
         }
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A real broker, a producer, the real binary, and a reader of what was committed.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +18,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 /// Whether the long variants run.
+#[allow(clippy::disallowed_methods)] // No setting of the program.
 pub fn long() -> bool {
     std::env::var_os("FRAUD_TEST_ALL").is_some()
 }
@@ -228,7 +229,7 @@ impl Instance {
 
     /// Waits for the end; the exit code, none after a signal. Gives up after five minutes.
     pub fn wait(&mut self) -> Option<i32> {
-        let until = Instant::now() + Duration::from_secs(300);
+        let until = Instant::now() + Duration::from_mins(5);
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
@@ -252,7 +253,7 @@ impl Instance {
 
     /// Waits until the log says something.
     pub fn wait_for(&mut self, text: &str) {
-        let until = Instant::now() + Duration::from_secs(180);
+        let until = Instant::now() + Duration::from_mins(3);
         while !self.log().contains(text) {
             assert!(Instant::now() < until, "no `{text}` in:\n{}", self.log());
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -328,12 +329,12 @@ pub fn read_topic(brokers: &str, topic: &str) -> Vec<Record> {
         list.add_partition_offset(topic, i32::try_from(partition).unwrap(), Offset::Beginning).unwrap();
     }
     consumer.assign(&list).unwrap();
-    let (mut records, mut ended) = (Vec::new(), HashMap::new());
+    let (mut records, mut ended) = (Vec::new(), HashSet::new());
     while ended.len() < count {
         match consumer.poll(Duration::from_secs(1)) {
             None => {}
             Some(Err(KafkaError::PartitionEOF(partition))) => {
-                ended.insert(partition, ());
+                ended.insert(partition);
             }
             Some(Err(error)) => eprintln!("reading {topic}: {error}"),
             Some(Ok(message)) => {
@@ -416,7 +417,7 @@ pub fn send(producer: &BaseProducer<Strict>, topic: &str, sent: &Sent<'_>) {
 }
 
 pub fn flush(producer: &BaseProducer<Strict>) {
-    producer.flush(Duration::from_secs(300)).unwrap();
+    producer.flush(Duration::from_mins(5)).unwrap();
 }
 
 /// A small deterministic source of chance.
