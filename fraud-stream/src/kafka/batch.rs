@@ -14,8 +14,22 @@ use super::journal::Entry;
 use super::metrics::StreamMetrics;
 use super::outputs::Outputs;
 use super::reader::Taken;
-use super::source::{Stream, Topics};
+use super::source::{Positions, Source, Stream, Topics};
 use super::state::{Reason, Refusal, State};
+
+/// The next offset of each source after some records.
+pub(super) fn ends(records: &[Taken<'_>]) -> Positions {
+    // A handful of sources: looking through them beats a map for every record.
+    let mut last: Vec<(Source, i64)> = Vec::new();
+    for taken in records {
+        let next = taken.message.offset() + 1;
+        match last.iter_mut().find(|(source, _)| *source == taken.source) {
+            Some((_, offset)) => *offset = next,
+            None => last.push((taken.source, next)),
+        }
+    }
+    last.into_iter().collect()
+}
 
 /// Room for a batch, used again and again.
 #[derive(Default)]
@@ -88,9 +102,7 @@ impl Work<'_> {
         let plan = self.scorer.profile_plan();
         for (index, taken) in records.iter().enumerate() {
             let record = (taken.message.payload(), taken.timestamp);
-            let next = taken.message.offset() + 1;
-            entry.observed(taken.source, next);
-            out.ends.insert(taken.source, next);
+            entry.observed(taken.source);
             if taken.source.stream == Stream::Labels {
                 match state.labels(record) {
                     Ok(done) => {
@@ -127,6 +139,8 @@ impl Work<'_> {
                 Err(refusal) => self.refuse(taken, &refusal, out),
             }
         }
+        out.ends = ends(records);
+        entry.ends.clone_from(&out.ends);
         self.metrics.labels_waiting.set(i64::try_from(state.waiting.len()).unwrap_or(i64::MAX));
         Ok(true)
     }

@@ -35,12 +35,11 @@ pub struct Entry {
 
 impl Entry {
     /// Notes that a record of a source was observed after all before.
-    pub fn observed(&mut self, source: Source, next_offset: i64) {
+    pub fn observed(&mut self, source: Source) {
         match self.runs.last_mut() {
             Some(run) if run.source == source => run.count += 1,
             _ => self.runs.push(Run { source, count: 1 }),
         }
-        self.ends.insert(source, next_offset);
     }
 
     /// Whether it says nothing.
@@ -181,11 +180,8 @@ mod tests {
         let (input, labels) =
             (Source { stream: Stream::Input, partition: 0 }, Source { stream: Stream::Labels, partition: 0 });
         let mut entry = Entry::default();
-        for (source, next) in [(input, 1), (input, 2), (labels, 9), (input, 4)] {
-            entry.observed(source, next);
-        }
+        [input, input, labels, input].into_iter().for_each(|source| entry.observed(source));
         let counts: Vec<_> = entry.runs.iter().map(|run| (run.source, run.count)).collect();
         assert_eq!(counts, [(input, 2), (labels, 1), (input, 1)]);
-        assert_eq!(entry.ends, Positions::from([(input, 4), (labels, 9)]));
     }
 }

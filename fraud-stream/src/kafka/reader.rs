@@ -244,14 +244,23 @@ impl<'q> Merge<'q> {
         if !self.lanes.iter().any(|lane| lane.head.is_none() && lane.filled.load(Ordering::Acquire)) {
             std::thread::park_timeout(at_most);
         }
+        // Ask everyone after a sleep: then no order of flag and queue can make a lane be forgotten.
+        self.lanes.iter().for_each(|lane| lane.filled.store(true, Ordering::Release));
         Ok(())
     }
 }
 
 impl Lane<'_> {
     fn refill(&mut self) -> Result<(), StreamError> {
-        if self.head.is_some() || (self.status != Status::Flowing && !self.filled.swap(false, Ordering::AcqRel)) {
+        if self.head.is_some() {
             return Ok(());
+        }
+        if self.status != Status::Flowing {
+            // Looked at before it is written: this is asked for every record.
+            if !self.filled.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            self.filled.store(false, Ordering::Release);
         }
         loop {
             match self.queue.poll(Duration::ZERO) {

@@ -115,7 +115,6 @@ impl Remote {
         let mut answers: Vec<Option<Answer>> = Vec::with_capacity(records.len());
         let mut lanes: Vec<Vec<(usize, Transaction)>> = vec![Vec::new(); self.lanes];
         for (index, taken) in records.iter().enumerate() {
-            out.ends.insert(taken.source, taken.message.offset() + 1);
             answers.push(None);
             if taken.source.stream == Stream::Labels {
                 continue;
@@ -133,6 +132,7 @@ impl Remote {
                 }
             }
         }
+        out.ends = super::batch::ends(records);
         let answered = std::thread::scope(|scope| {
             let runs: Vec<_> = lanes
                 .iter()
