@@ -35,6 +35,7 @@ mod snapshot;
 pub mod source;
 mod state;
 mod waiting;
+mod watermark;
 
 pub use again::{AgainArgs, replay_topic, wanted as wants_topic};
 pub use command::{RunArgs, SettingsArgs, run_command};

@@ -17,17 +17,29 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::client::Watching;
 use super::error::StreamError;
 use super::source::{Positions, Source, Stream, Topics};
+use super::watermark::Watermark;
 
 /// How long the longest sleep lasts before queues and callbacks are looked at anyway.
 const NAP: Duration = Duration::from_millis(50);
 /// How often a partition that delivers nothing is spoken of in recovery.
 const COMPLAIN: Duration = Duration::from_secs(10);
 
+/// How the records of one partition come.
+struct Way {
+    source: Source,
+    /// Where it begins.
+    start: i64,
+    queue: PartitionQueue<Watching>,
+    /// Set when something came into the empty queue.
+    filled: Arc<AtomicBool>,
+    end: Watermark,
+}
+
 /// The queues of assigned partitions. Dropping them ends the assignment.
 pub(super) struct Queues {
     consumer: Arc<BaseConsumer<Watching>>,
     topics: Topics,
-    lanes: Vec<(Source, i64, PartitionQueue<Watching>, Arc<AtomicBool>)>,
+    lanes: Vec<Way>,
 }
 
 impl Queues {
@@ -55,7 +67,9 @@ impl Queues {
                 flag.store(true, Ordering::Release);
                 reader.unpark();
             });
-            lanes.push((*source, *offset, queue, filled));
+            let end = Watermark::new(&consumer, topic, source.partition)
+                .ok_or_else(|| StreamError::Internal(format!("no topic can be called {topic}")))?;
+            lanes.push(Way { source: *source, start: *offset, queue, filled, end });
         }
         consumer.assign(&topics.list(positions, "")?).map_err(StreamError::kafka("assign partitions"))?;
         Ok(Self { consumer, topics: topics.clone(), lanes })
@@ -63,7 +77,7 @@ impl Queues {
 
     /// Stops or resumes fetching.
     pub(super) fn pause(&self, pause: bool) -> Result<(), StreamError> {
-        let list = self.topics.list(&self.lanes.iter().map(|lane| (lane.0, lane.1)).collect(), "")?;
+        let list = self.topics.list(&self.lanes.iter().map(|way| (way.source, way.start)).collect(), "")?;
         let done = if pause { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
         done.map_err(StreamError::kafka("pause partitions"))
     }
@@ -88,9 +102,7 @@ enum Status {
 }
 
 struct Lane<'q> {
-    source: Source,
-    queue: &'q PartitionQueue<Watching>,
-    filled: &'q AtomicBool,
+    way: &'q Way,
     head: Option<(i64, BorrowedMessage<'q>)>,
     status: Status,
     next: i64,
@@ -116,20 +128,13 @@ pub(super) struct Merge<'q> {
 impl<'q> Merge<'q> {
     /// Begins where the queues begin; one partition is waited for `patience` at most.
     pub(super) fn new(queues: &'q Queues, patience: Duration) -> Self {
-        let lane = |(source, next, queue, filled): &'q (Source, i64, PartitionQueue<Watching>, Arc<AtomicBool>)| Lane {
-            source: *source,
-            queue,
-            filled,
-            head: None,
-            status: Status::Waiting(Instant::now()),
-            next: *next,
-        };
+        let lane = |way: &'q Way| Lane { way, head: None, status: Status::Waiting(Instant::now()), next: way.start };
         Self { queues, lanes: queues.lanes.iter().map(lane).collect(), patience }
     }
 
     /// The next offset of every source.
     pub(super) fn positions(&self) -> Positions {
-        self.lanes.iter().map(|lane| (lane.source, lane.next)).collect()
+        self.lanes.iter().map(|lane| (lane.way.source, lane.next)).collect()
     }
 
     /// Whether every source is at its end and nothing waits.
@@ -175,7 +180,7 @@ impl<'q> Merge<'q> {
                 source.partition
             ),
         };
-        let index = self.lanes.iter().position(|lane| lane.source == source).ok_or_else(lost)?;
+        let index = self.lanes.iter().position(|lane| lane.way.source == source).ok_or_else(lost)?;
         let mut complain = Instant::now() + COMPLAIN;
         loop {
             self.lanes[index].refill()?;
@@ -218,7 +223,7 @@ impl<'q> Merge<'q> {
 
     fn earliest(&self) -> Option<usize> {
         let heads = self.lanes.iter().enumerate();
-        let timed = heads.filter_map(|(index, lane)| Some((lane.head.as_ref()?.0, lane.source, index)));
+        let timed = heads.filter_map(|(index, lane)| Some((lane.head.as_ref()?.0, lane.way.source, index)));
         timed.min().map(|(_, _, index)| index)
     }
 
@@ -226,7 +231,7 @@ impl<'q> Merge<'q> {
         let lane = &mut self.lanes[index];
         let (timestamp, message) = lane.head.take()?;
         lane.next = message.offset() + 1;
-        Some(Taken { source: lane.source, timestamp, message })
+        Some(Taken { source: lane.way.source, timestamp, message })
     }
 
     /// Lets the client library call back. To be called now and then.
@@ -241,11 +246,11 @@ impl<'q> Merge<'q> {
 
     fn sleep(&self, at_most: Duration) -> Result<(), StreamError> {
         self.serve()?;
-        if !self.lanes.iter().any(|lane| lane.head.is_none() && lane.filled.load(Ordering::Acquire)) {
+        if !self.lanes.iter().any(|lane| lane.head.is_none() && lane.way.filled.load(Ordering::Acquire)) {
             std::thread::park_timeout(at_most);
         }
         // Ask everyone after a sleep: then no order of flag and queue can make a lane be forgotten.
-        self.lanes.iter().for_each(|lane| lane.filled.store(true, Ordering::Release));
+        self.lanes.iter().for_each(|lane| lane.way.filled.store(true, Ordering::Release));
         Ok(())
     }
 }
@@ -257,13 +262,13 @@ impl Lane<'_> {
         }
         if self.status != Status::Flowing {
             // Looked at before it is written: this is asked for every record.
-            if !self.filled.load(Ordering::Acquire) {
+            if !self.way.filled.load(Ordering::Acquire) {
                 return Ok(());
             }
-            self.filled.store(false, Ordering::Release);
+            self.way.filled.store(false, Ordering::Release);
         }
         loop {
-            match self.queue.poll(Duration::ZERO) {
+            match self.way.queue.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
                     self.head = Some((message.timestamp().to_millis().unwrap_or(0).max(0), message));
                     self.status = Status::Flowing;
@@ -273,7 +278,8 @@ impl Lane<'_> {
                 Some(Err(error)) => judge(&error)?,
                 None => {
                     if self.status == Status::Flowing {
-                        self.status = Status::Waiting(Instant::now());
+                        let at_end = self.way.end.high().is_some_and(|high| self.next >= high);
+                        self.status = if at_end { Status::AtEnd } else { Status::Waiting(Instant::now()) };
                     }
                     return Ok(());
                 }

@@ -137,3 +137,39 @@ pub(super) fn secret(path: &std::path::Path) -> Result<String, StreamError> {
     }
     Ok(std::fs::read_to_string(path).map_err(refuse)?.trim_end_matches(['\r', '\n']).to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_come_from_files_and_stay_out_of_debug() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        std::fs::write(&path, "open sesame\r\n").unwrap();
+        let settings = SecuritySettings {
+            protocol: Protocol::SaslSsl,
+            username: "stream".to_owned(),
+            password_file: Some(path),
+            ca_file: Some("ca.pem".into()),
+            ..SecuritySettings::default()
+        };
+        let mut config = ClientConfig::new();
+        settings.apply(&mut config).unwrap();
+        for (key, value) in [
+            ("security.protocol", "sasl_ssl"),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.username", "stream"),
+            ("sasl.password", "open sesame"),
+            ("ssl.ca.location", "ca.pem"),
+        ] {
+            assert_eq!(config.get(key), Some(value));
+        }
+        assert!(!format!("{settings:?}").contains("sesame"));
+        let missing = SecuritySettings { password_file: Some("/nowhere".into()), ..settings };
+        assert!(matches!(missing.apply(&mut ClientConfig::new()), Err(StreamError::Secret { .. })));
+        let mut plain = ClientConfig::new();
+        SecuritySettings::default().apply(&mut plain).unwrap();
+        assert_eq!(plain.get("security.protocol"), None);
+    }
+}

@@ -321,3 +321,53 @@ impl Settings for StreamSettings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fraud_core::service::settings::Sources;
+
+    use super::*;
+
+    fn load(set: &[(&str, &str)]) -> Result<StreamSettings, String> {
+        let overrides = set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let sources = Sources { overrides, ..Sources::default() };
+        sources.load::<StreamSettings>().map(|loaded| loaded.settings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_fine_and_every_key_can_be_set() {
+        assert_eq!(load(&[]).unwrap().kafka.delivery, Delivery::ExactlyOnce);
+        let settings = load(&[
+            ("kafka.delivery", "at_least_once"),
+            ("kafka.batch_wait", "20ms"),
+            ("labels.enabled", "false"),
+            ("state.folder", "/tmp/x"),
+            ("scorer.kind", "http"),
+        ])
+        .unwrap();
+        assert_eq!(settings.kafka.batch_wait, Span::millis(20));
+        assert_eq!(settings.labels_topic(), None);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_named_with_both_sides() {
+        let error = load(&[
+            ("kafka.predictions_topic", "transactions-input"),
+            ("kafka.batch_records", "0"),
+            ("store.kind", "redis"),
+            ("test.crash_at", "somewhere"),
+            ("kafka.security.username", "x"),
+            ("kafka.security.ca_file", "/x"),
+        ])
+        .unwrap_err();
+        for part in [
+            "kafka.predictions_topic: is `transactions-input`, and so is `kafka.input_topic`",
+            "kafka.batch_records",
+            "store.kind",
+            "test.crash_at",
+            "kafka.security.protocol: certificates are set",
+        ] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+    }
+}
