@@ -28,6 +28,19 @@ bench: ## criterion benchmarks of every part
 	@scripts/setup.sh build
 	cargo bench --locked
 
+.PHONY: bench-versus
+bench-versus: ## the tree evaluator beside ONNX Runtime, LightGBM and lleaves, in one run
+	@benches/peers/versus.sh
+
+.PHONY: model
+model: ## the shipped model, from the simulator's seed to the file
+	@deploy/training/model.sh
+
+.PHONY: handbook
+handbook: ## train and evaluate on the handbook's data: make handbook DATA=transactions.parquet OUT=folder
+	@[ -n "$(DATA)" ] && [ -n "$(OUT)" ] || { echo "usage: make handbook DATA=<transactions.parquet> OUT=<folder>" >&2; exit 64; }
+	@deploy/training/handbook.sh "$(DATA)" "$(OUT)"
+
 .PHONY: clean
 clean: ## outputs of demo and tests; builds and downloads stay
 	rm -rf out

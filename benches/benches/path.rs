@@ -58,7 +58,8 @@ fn path(c: &mut Criterion) {
     group.bench_function("parse JSON", |b| {
         b.iter(|| Parsed::from_json(black_box(json.as_bytes()), ParseOptions::default()));
     });
-    let with_date = json.replace(&format!("\"tx_time_seconds\":{}", payment.time), "\"tx_datetime\":\"2023-12-24T22:13:20Z\"");
+    let with_date =
+        json.replace(&format!("\"tx_time_seconds\":{}", payment.time), "\"tx_datetime\":\"2023-12-24T22:13:20Z\"");
     group.bench_function("parse JSON with a date", |b| {
         b.iter(|| Parsed::from_json(black_box(with_date.as_bytes()), ParseOptions::default()));
     });

@@ -1,13 +1,15 @@
 """Trains the models that evaluators are compared on; the same bytes of data from the same seed.
 
 Usage: models.py OUT. Writes, per model, NAME.onnx and, where its library has one, its native file
-(NAME.lgb.txt, NAME.xgb.json), and rows to score: inputs.npy, float32.
+(NAME.lgb.txt, NAME.xgb.json; NAME.lleaves.so where lleaves compiles it), and rows to score: inputs.npy, float32.
 """
 
+import subprocess
 import sys
 from pathlib import Path
 
 import lightgbm
+import lleaves
 import numpy as np
 import onnxmltools
 import xgboost
@@ -52,6 +54,11 @@ def main(out):
         ).fit(x, y)
         name = f"lgbm{trees}x{leaves}"
         model.booster_.save_model(out / f"{name}.lgb.txt")
+        if trees == 100:  # LLVM needs more than ten minutes for the larger one
+            compiled = lleaves.Model(model_file=str(out / f"{name}.lgb.txt"))
+            (out / f"{name}.o").unlink(missing_ok=True)
+            compiled.compile(cache=str(out / f"{name}.o"))
+            subprocess.run(["cc", "-shared", "-o", out / f"{name}.lleaves.so", out / f"{name}.o", "-lm"], check=True)
         onnx = onnxmltools.convert_lightgbm(
             model, initial_types=[("input", FloatTensorType([None, FEATURES]))], target_opset=15, zipmap=False
         )
@@ -65,7 +72,7 @@ def main(out):
     (out / "xgb100d6.onnx").write_bytes(onnx.SerializeToString())
 
     # As many rows as give a forest of about 85,000 nodes.
-    size = 12_000
+    size = 14_500
     model = RandomForestClassifier(n_estimators=100, random_state=7, n_jobs=1).fit(x[:size], y[:size])
     print("forest nodes:", sum(tree.tree_.node_count for tree in model.estimators_))
     onnx = to_onnx(model, x[:1], options={"zipmap": False}, target_opset=OPSET)

@@ -52,7 +52,7 @@ pub struct Shared {
     /// The limit per caller, when there is one.
     pub rate: Option<RateLimit>,
     /// Drift of the model in service, with the scorer that it is of.
-    pub drift: ArcSwap<(usize, Drift)>,
+    pub drift: Arc<ArcSwap<(usize, Drift)>>,
     /// Quality of the decisions.
     pub quality: Arc<Quality>,
     /// The latest flagged transactions.

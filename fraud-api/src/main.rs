@@ -1,1 +1,44 @@
-fn main() {}
+//! The `fraud-api` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use fraud_api::server;
+use fraud_api::settings::ApiSettings;
+use fraud_core::service::settings::process_environment;
+use fraud_core::service::telemetry;
+
+mod cli;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What `sysexits.h` calls a usage error.
+const BAD_SETTINGS: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let settings = match cli.sources(process_environment()).load::<ApiSettings>() {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("fraud-api: {error}");
+            return BAD_SETTINGS.into();
+        }
+    };
+    if cli.print_config {
+        print!("{}", settings.settings.masked());
+        return ExitCode::SUCCESS;
+    }
+    if cli.check_config {
+        println!("the settings are in order");
+        return ExitCode::SUCCESS;
+    }
+    telemetry::start_log(&settings.settings.telemetry, std::io::stderr);
+    match server::run(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "fraud-api cannot go on");
+            error.exit_code().into()
+        }
+    }
+}

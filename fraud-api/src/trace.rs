@@ -1,5 +1,7 @@
 //! One span per request, where traces are asked for. Without them nothing is done.
 
+use std::borrow::Cow;
+
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
@@ -25,11 +27,15 @@ impl Extractor for Headers<'_> {
 
 /// Begins the request's span under the caller's W3C context.
 #[must_use]
-pub fn begin(worker: &Worker, request: &HttpRequest, name: &'static str) -> Option<SdkSpan> {
+pub fn begin(
+    worker: &Worker,
+    request: &HttpRequest,
+    name: impl FnOnce() -> Cow<'static, str>,
+) -> Option<SdkSpan> {
     let traces = worker.shared.traces.as_ref()?;
     let parent = TraceContextPropagator::new().extract(&Headers(request.headers()));
     let tracer = traces.tracer();
-    Some(tracer.span_builder(name).with_kind(SpanKind::Server).start_with_context(tracer, &parent))
+    Some(tracer.span_builder(name()).with_kind(SpanKind::Server).start_with_context(tracer, &parent))
 }
 
 /// Ends it with the answer's status.

@@ -37,6 +37,8 @@ pub enum ValueClass {
     Repeated,
     /// Bytes that are not UTF-8.
     NotUtf8,
+    /// A time that has not come yet.
+    Future,
     /// JSON, but not an object.
     NotObject,
 }
@@ -59,6 +61,7 @@ impl fmt::Display for ValueClass {
             Self::Object => "an object",
             Self::Repeated => "the field twice",
             Self::NotUtf8 => "bytes that are not UTF-8",
+            Self::Future => "a time in the future",
             Self::NotObject => "another kind of value",
         })
     }

@@ -34,3 +34,8 @@ pub use model::Model;
 pub use policy::Policy;
 pub use scorer::{Scorer, SharedScorer};
 pub use transaction::{Amount, Id, ParseOptions, Parsed, Transaction};
+
+/// The quick start of the README, run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

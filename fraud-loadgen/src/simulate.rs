@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use fraud_core::files::write::{FileError, Format, Written};
+use fraud_core::files::write::{FileError, Written, format_of};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::civil::Date;
 use jiff::tz::Offset;
@@ -145,7 +145,7 @@ pub struct Summary {
 /// [`SimulateError`]; the file is then what it was before.
 pub fn run(arguments: &Arguments) -> Result<Summary, SimulateError> {
     let began = Instant::now();
-    Format::from_path(&arguments.output)?;
+    format_of(&arguments.output)?;
     let settings = arguments.settings()?;
     let simulator = Simulator::new(settings.clone())?;
     let mut table = Table::create(&arguments.output, &settings)?;

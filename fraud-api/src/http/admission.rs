@@ -3,9 +3,13 @@
 //! A worker is one thread that runs handlers to their end, so work waits in its run queue. A *round* is
 //! one turn of that queue: it begins with the first request after a quiet moment and ends when a marker
 //! task, queued behind it, comes up. Everything in the round was ready when it began, so a request that
-//! comes up `max_wait` after the round's begin would be answered late, and the ones behind it later still:
-//! those are turned away at once, which costs microseconds. What waits for the next round is bounded in
-//! the same way, so nobody is queued to death and no work is done for callers that have given up.
+//! comes up after `max_wait` of work would be answered late, and the ones behind it later still: those are
+//! turned away at once, which costs microseconds. What waits for the next round is bounded in the same
+//! way, so nobody is queued to death and no work is done for callers that have given up.
+//!
+//! Work is the time between requests, but none counts for more than a few times what is typical: where the
+//! operating system takes the core away for a while, waiting requests are late whatever is done, and turning them away
+//! would help nobody.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -17,6 +21,20 @@ use fraud_core::service::metrics::Shed;
 
 use super::problem::ApiError;
 
+/// What the round has seen.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    busy: Duration,
+    last: Instant,
+    /// The last one was taken on, not turned away.
+    worked: bool,
+}
+
+/// Least step of the typical duration, and what turning a request away may count for.
+const STEP: Duration = Duration::from_micros(1);
+/// Allowed to any gap, whatever is typical.
+const SLACK: Duration = Duration::from_micros(100);
+
 /// One worker's admission.
 #[derive(Debug)]
 pub struct Admission {
@@ -24,7 +42,9 @@ pub struct Admission {
     retry_after: Duration,
     max_in_flight: usize,
     in_flight: Cell<usize>,
-    round: Cell<Option<Instant>>,
+    round: Cell<Option<Round>>,
+    /// What one request's work typically takes: follows single ones by an eighth at most.
+    typical: Cell<Duration>,
     marker: RefCell<Option<Waker>>,
 }
 
@@ -38,6 +58,7 @@ impl Admission {
             max_in_flight,
             in_flight: Cell::new(0),
             round: Cell::new(None),
+            typical: Cell::new(Duration::from_micros(20)),
             marker: RefCell::new(None),
         })
     }
@@ -60,17 +81,24 @@ impl Admission {
     /// # Errors
     /// [`ApiError::Overloaded`].
     pub fn work(&self, now: Instant) -> Result<(), ApiError> {
-        match self.round.get() {
-            None => {
-                self.round.set(Some(now));
-                if let Some(marker) = &*self.marker.borrow() {
-                    marker.wake_by_ref();
-                }
-                Ok(())
+        let Some(mut round) = self.round.get() else {
+            self.round.set(Some(Round { busy: Duration::ZERO, last: now, worked: true }));
+            if let Some(marker) = &*self.marker.borrow() {
+                marker.wake_by_ref();
             }
-            Some(began) if now.saturating_duration_since(began) <= self.max_wait => Ok(()),
-            Some(_) => Err(self.refuse(Shed::Overload)),
+            return Ok(());
+        };
+        let gap = now.saturating_duration_since(round.last);
+        let typical = self.typical.get();
+        if round.worked {
+            let step = typical / 8 + STEP;
+            self.typical.set(gap.clamp(typical.saturating_sub(step), typical + step));
         }
+        round.busy += gap.min(if round.worked { 4 * typical + SLACK } else { SLACK });
+        round.last = now;
+        round.worked = round.busy <= self.max_wait;
+        self.round.set(Some(round));
+        if round.worked { Ok(()) } else { Err(self.refuse(Shed::Overload)) }
     }
 
     /// Counts a request whose body is not all there yet, until the guard is dropped.
@@ -114,13 +142,38 @@ mod tests {
         actix_web::rt::spawn(admission.clone().mark());
         tokio::task::yield_now().await;
         let start = Instant::now();
+        let outcomes = |admission: &Admission, gap: Duration, count: u32| {
+            (0..count).filter(|at| admission.work(start + gap * *at).is_ok()).count()
+        };
+        // Requests of 100 µs: about a hundred are 10 ms of work.
+        let taken = outcomes(&admission, Duration::from_micros(100), 400);
+        assert!((90..=130).contains(&taken), "{taken}");
+        assert!(matches!(admission.work(start), Err(ApiError::Overloaded { reason: Shed::Overload, .. })));
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
         assert!(admission.work(start).is_ok());
-        assert!(admission.work(start + Duration::from_millis(10)).is_ok());
-        let late = start + Duration::from_millis(11);
-        assert!(matches!(admission.work(late), Err(ApiError::Overloaded { reason: Shed::Overload, .. })));
-        tokio::task::yield_now().await;
-        tokio::task::yield_now().await;
-        assert!(admission.work(late).is_ok());
+    }
+
+    #[actix_web::test]
+    async fn work_that_has_become_slow_is_noticed() {
+        let admission = admission();
+        for _ in 0..20 {
+            admission.round.set(None);
+            (0..50_u32).for_each(|at| drop(admission.work(Instant::now() + Duration::from_millis(2) * at)));
+        }
+        admission.round.set(None);
+        let start = Instant::now();
+        let taken = (0..50_u32).filter(|at| admission.work(start + Duration::from_millis(2) * *at).is_ok()).count();
+        assert!((5..=7).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn a_core_that_was_taken_away_for_a_while_is_no_overload() {
+        let admission = admission();
+        let start = Instant::now();
+        assert!(admission.work(start).is_ok());
+        assert!(admission.work(start + Duration::from_millis(80)).is_ok());
+        assert!(admission.work(start + Duration::from_millis(81)).is_ok());
     }
 
     #[test]

@@ -8,3 +8,5 @@ pub mod hot;
 pub mod keys;
 pub mod problem;
 pub mod rate;
+#[cfg(feature = "tls")]
+pub mod tls;

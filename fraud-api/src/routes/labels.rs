@@ -108,7 +108,7 @@ fn record(worker: &Worker, row: &[u8]) -> Result<Answer, ApiError> {
     }
     let outcome = worker.shared.store.label(&written.transaction_id, Label { fraud, observed_at });
     let status = match outcome {
-        LabelOutcome::Unknown => "unknown",
+        LabelOutcome::UnknownTransaction => "unknown",
         LabelOutcome::Unchanged => "unchanged",
         _ => "recorded",
     };

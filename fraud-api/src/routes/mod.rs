@@ -19,9 +19,10 @@ pub mod predict;
 
 use crate::app::Worker;
 use crate::http::body::{self, Limits, Media};
-use crate::http::guard;
+use crate::http::guard::{self, Passed};
 use crate::http::keys::Role;
 use crate::http::problem::ApiError;
+use crate::trace;
 
 /// How a protocol words a refusal.
 pub type Refusal = fn(&ApiError) -> HttpResponse;
@@ -41,15 +42,15 @@ pub async fn guarded(
         Ok(worker) => worker,
         Err(error) => return refusal(&error),
     };
-    let passed = match guard::enter(worker, request, role) {
-        Ok(passed) => passed,
-        Err(error) => return refuse(worker, &error, refusal),
+    let name = || format!("{} {}", request.method(), request.match_pattern().unwrap_or_default()).into();
+    let mut span = trace::begin(worker, request, name);
+    let (passed, answer) = match guard::enter(worker, request, role) {
+        Ok(passed) => (passed, work(worker).await),
+        Err(error) => (Passed::default(), Err(error)),
     };
-    let mut response = match work(worker).await {
-        Ok(response) => response,
-        Err(error) => refuse(worker, &error, refusal),
-    };
+    let mut response = answer.unwrap_or_else(|error| refuse(worker, &error, refusal));
     guard::leave(worker, &passed, &mut response);
+    trace::end(&mut span, response.status());
     response
 }
 
@@ -80,7 +81,6 @@ pub async fn many_rows(
 }
 
 /// A request's parts as handlers want them.
-#[derive(Debug)]
 pub struct Parts(pub HttpRequest, pub Payload);
 
 impl FromRequest for Parts {

@@ -72,7 +72,7 @@ pub async fn predict(Parts(request, mut payload): Parts) -> HttpResponse {
     };
     let metrics = &worker.shared.metrics;
     let _in_progress = metrics.http_in_progress();
-    let mut span = trace::begin(worker, &request, "POST /predict");
+    let mut span = trace::begin(worker, &request, || "POST /predict".into());
     let mut passed = Passed::default();
     let mut response = match answer(worker, (&request, &mut payload), arrived, &mut passed).await {
         Ok(body) => {
@@ -109,7 +109,12 @@ async fn answer(
         return Err(ApiError::MediaType { expected: "application/json" });
     }
     let wish = Wish::read(request.query_string())?;
-    worker.admission.work(arrived)?;
+    // Not `arrived`: where the body was waited for, that lies in an earlier round.
+    let now = Instant::now();
+    if now.saturating_duration_since(arrived) > settings.deadline.0 {
+        return Err(ApiError::Deadline);
+    }
+    worker.admission.work(now)?;
     let assessment = assess(worker, &body, wish)?;
     Ok(written(&assessment, clock::unix_millis()))
 }

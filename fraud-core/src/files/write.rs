@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `.parquet` | Parquet, row groups of 131,072 rows, zstd | `timestamp[us]`: UTC, no zone |
 //! | `.csv` | CSV with a header, quoted as RFC 4180 says, lines ended by a line feed | `2018-04-01 00:00:31` (UTC) |
-//! | `.jsonl`, `.ndjson` | one JSON object a line | `"2018-04-01T00:00:31Z"` |
+//! | `.jsonl`, `.ndjson`, `.json` | one JSON object a line | `"2018-04-01T00:00:31Z"` |
 //!
 //! Floats in CSV and JSON read back as the same bits. The same rows give the same bytes, however they were
 //! cut into batches. The file appears under its name when [`TableWriter::finish`] returns, complete, or not
@@ -42,32 +42,14 @@ pub use values::{Texts, Values};
 use self::parquet::GroupWriter;
 use self::target::Target;
 use self::text::LineWriter;
+use super::Format;
 
-/// How a table stands in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Apache Parquet.
-    Parquet,
-    /// Comma-separated values with a header.
-    Csv,
-    /// One JSON object a line.
-    JsonLines,
-}
-
-impl Format {
-    /// The format that a file's ending names, in either case.
-    ///
-    /// # Errors
-    /// [`FileError::Extension`] for any other ending.
-    pub fn from_path(path: &Path) -> Result<Self, FileError> {
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        match ending.to_ascii_lowercase().as_str() {
-            "parquet" => Ok(Self::Parquet),
-            "csv" => Ok(Self::Csv),
-            "jsonl" | "ndjson" => Ok(Self::JsonLines),
-            _ => Err(FileError::Extension { path: path.to_owned() }),
-        }
-    }
+/// The format that a file's ending names, in either case.
+///
+/// # Errors
+/// [`FileError::Extension`] for any other ending.
+pub fn format_of(path: &Path) -> Result<Format, FileError> {
+    Format::of(path).map_err(|_| FileError::Extension { path: path.to_owned() })
 }
 
 /// What the values of a column are. Every cell has a value.
@@ -170,7 +152,7 @@ impl TableWriter {
     /// [`FileError::Extension`], [`FileError::Columns`] for no columns, empty or repeated names,
     /// [`FileError::Io`] when no file can be created beside `path`.
     pub fn create(path: &Path, columns: &[Column]) -> Result<Self, FileError> {
-        let format = Format::from_path(path)?;
+        let format = format_of(path)?;
         check_names(columns)?;
         let target = Target::create(path)?;
         let sink = match format {

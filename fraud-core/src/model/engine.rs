@@ -19,7 +19,7 @@ pub(super) enum Engine {
     /// Kernels one after another: no plan either.
     Chain(Chain),
     /// Everything else.
-    Plan(Plan),
+    Plan(Box<Plan>),
 }
 
 /// Kernels, each with the width of its answer.

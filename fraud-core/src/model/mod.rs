@@ -10,6 +10,7 @@
 mod baseline;
 mod calibration;
 mod engine;
+mod guard;
 mod loaded;
 mod metadata;
 mod onnx;

@@ -17,12 +17,7 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self {
-            features: None,
-            output: OutputOptions::default(),
-            kind: OutputKind::Probability,
-            max_bytes: 256 << 20,
-        }
+        Self { features: None, output: OutputOptions::default(), kind: OutputKind::Probability, max_bytes: 256 << 20 }
     }
 }
 

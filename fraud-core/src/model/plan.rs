@@ -1,6 +1,5 @@
 //! A prepared graph → tract's optimised plan, or what can be run without it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,6 +11,7 @@ use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_hir::internal::*;
 
 use super::engine::{Chain, Engine};
+use super::guard::{guarded, shortened};
 use super::onnx::output::{Chosen, column};
 use super::ops::RowOp;
 use super::ops::kernel::RowKernel;
@@ -19,16 +19,11 @@ use crate::error::ModelError;
 
 /// Elements that one row may become anywhere in the graph.
 const MAX_ROW_ELEMENTS: i64 = 1 << 24;
-/// Rows given to tract at a time.
-const BLOCK: usize = 256;
-
-/// tract's plan of a graph, with a state per thread.
+/// tract's plan of a graph, with as many states as threads have run it at once.
 #[derive(Debug)]
 pub(super) struct Plan {
     runnable: Arc<TypedRunnableModel>,
-    states: [Mutex<Option<TypedSimpleState>>; SHARDS],
-    /// The graph only takes one row at a time.
-    single: bool,
+    states: [Mutex<Vec<TypedSimpleState>>; SHARDS],
     columns: usize,
     column: usize,
 }
@@ -52,21 +47,10 @@ pub(super) fn build(
     if let Some(engine) = direct(&model, width, (columns, column)) {
         return Ok(engine);
     }
+    // What runs one row at a time may as well know it.
+    let model = if single { model } else { typed(reader, proto, (width, false)).unwrap_or(model) };
     let runnable = guarded(|| model.into_runnable())?;
-    Ok(Engine::Plan(Plan::new(runnable, (single, columns, column))))
-}
-
-/// Runs a part of the engine. tract answers some graphs that are not legal with a panic instead of an error: as a
-/// last resort that is turned into one.
-fn guarded<T>(run: impl FnOnce() -> TractResult<T>) -> Result<T, ModelError> {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(match error.downcast_ref::<ModelError>() {
-            Some(own) => own.clone(),
-            None => ModelError::BadGraph { problem: shortened(&error) },
-        }),
-        Err(_) => Err(ModelError::BadGraph { problem: "the engine gave up on it".to_owned() }),
-    }
+    Ok(Engine::Plan(Box::new(Plan::new(runnable, (columns, column)))))
 }
 
 fn typed(reader: &Onnx, proto: &ModelProto, (width, any_height): (usize, bool)) -> Result<TypedModel, ModelError> {
@@ -168,54 +152,49 @@ fn keeps_rows(model: &TypedModel, node: &TypedNode) -> bool {
     from.is_ok_and(|from| from == f32::datum_type()) && cast.to == f64::datum_type()
 }
 
-/// One per thread up to this many; more threads share.
+/// So many stores of states, each used by every so-many-th thread, so that threads seldom meet.
 const SHARDS: usize = 16;
 
 static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Which shard this thread uses. The states themselves cannot be thread-local: tract's give memory back to
+    /// Which store this thread uses. The states themselves cannot be thread-local: tract's give memory back to
     /// thread-local storage when they are dropped, which aborts the process where that happens at a thread's end.
     static SHARD: usize = NEXT_THREAD.fetch_add(1, Ordering::Relaxed) % SHARDS;
 }
 
 impl Plan {
-    fn new(runnable: Arc<TypedRunnableModel>, (single, columns, column): (bool, usize, usize)) -> Self {
-        Self { runnable, states: Default::default(), single, columns, column }
+    fn new(runnable: Arc<TypedRunnableModel>, (columns, column): (usize, usize)) -> Self {
+        Self { runnable, states: Default::default(), columns, column }
     }
 
+    /// One row at a time: several together go through other kernels and other tails of vectors, which round
+    /// otherwise, and an answer must not depend on its neighbours.
     pub(super) fn run(&self, rows: &[f32], width: usize, out: &mut [f32]) -> Result<(), ModelError> {
-        let height = if self.single { 1 } else { BLOCK };
-        let mut held = SHARD.with(|shard| self.states[*shard].lock());
+        let states = SHARD.with(|shard| &self.states[*shard]);
         // A state that fails half-way is not put back.
-        let mut state = match held.take() {
+        let held = states.lock().pop();
+        let mut state = match held {
             Some(state) => state,
             None => self.runnable.spawn().map_err(|error| ModelError::Run { problem: shortened(&error) })?,
         };
-        for (rows, out) in rows.chunks(height * width).zip(out.chunks_mut(height)) {
-            guarded(|| self.block(&mut state, (rows, width), out)).map_err(|error| match error {
+        for (row, out) in rows.chunks(width).zip(out) {
+            *out = guarded(|| self.row(&mut state, row)).map_err(|error| match error {
                 ModelError::BadGraph { problem } => ModelError::Run { problem },
                 other => other,
             })?;
         }
-        *held = Some(state);
+        states.lock().push(state);
         Ok(())
     }
 
-    fn block(&self, state: &mut TypedSimpleState, (rows, width): (&[f32], usize), out: &mut [f32]) -> TractResult<()> {
-        let input = Tensor::from_shape(&[out.len(), width], rows)?;
+    fn row(&self, state: &mut TypedSimpleState, row: &[f32]) -> TractResult<f32> {
+        let input = Tensor::from_shape(&[1, row.len()], row)?;
         let outputs = state.run(tvec!(input.into_tvalue()))?;
         let answer = outputs[0].cast_to::<f32>()?;
         let view = answer.try_as_plain_ram()?;
         let values = view.as_slice::<f32>()?;
-        ensure!(values.len() == out.len() * self.columns, "it answered {} numbers", values.len());
-        for (row, out) in values.chunks_exact(self.columns).zip(out) {
-            *out = row[self.column];
-        }
-        Ok(())
+        ensure!(values.len() == self.columns, "it answered {} numbers", values.len());
+        Ok(values[self.column])
     }
-}
-
-fn shortened(error: &TractError) -> String {
-    format!("{error:#}").chars().take(600).collect()
 }

@@ -9,8 +9,9 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 
 use super::settings::{LogFormat, LogLevel, TelemetrySettings};
 
@@ -40,11 +41,14 @@ where
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(writer);
+    // What libraries have to say is of interest when something is wrong.
+    let ours = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("fraud", level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let log = tracing_subscriber::registry().with(ours);
     // Only a log that is already there can be in the way, and then it stays.
     let _ = match settings.log_format {
-        LogFormat::Json => tracing::subscriber::set_global_default(lines.json().flatten_event(true).finish()),
-        LogFormat::Text => tracing::subscriber::set_global_default(lines.finish()),
+        LogFormat::Json => tracing::subscriber::set_global_default(log.with(lines.json().flatten_event(true))),
+        LogFormat::Text => tracing::subscriber::set_global_default(log.with(lines)),
     };
 }
 
@@ -86,6 +90,13 @@ impl Traces {
     #[must_use]
     pub fn tracer(&self) -> &SdkTracer {
         &self.tracer
+    }
+
+    /// Delivers what is waiting; blocks until it is delivered or refused.
+    pub fn flush(&self) {
+        if let Err(error) = self.provider.force_flush() {
+            tracing::warn!(%error, "traces were not delivered");
+        }
     }
 }
 

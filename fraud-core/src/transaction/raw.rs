@@ -68,7 +68,7 @@ impl RawValue<'_> {
         const EXACT: f64 = 9_007_199_254_740_992.0;
         match self {
             Self::Integer(value) => Some(*value),
-            
+
             Self::Float(value) if value.fract() == 0.0 && value.abs() <= EXACT => Some(*value as i64),
             _ => None,
         }

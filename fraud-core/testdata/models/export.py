@@ -13,6 +13,7 @@ import sys
 import traceback
 import warnings
 
+import export_by_hand
 import lightgbm
 import numpy as np
 import onnx
@@ -58,21 +59,24 @@ def options_of(kind):
     return {"probability": {}, "score": {"kind": "score"}, "logits": {"logits": True}}[kind]
 
 
-def feed(session, inputs):
+def feed(session, inputs, groups=None):
     wanted = session.get_inputs()
     types = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
     if len(wanted) == 1:
         return {wanted[0].name: inputs.astype(types[wanted[0].type])}
+    if groups:
+        parts = np.split(inputs, np.cumsum(groups)[:-1], axis=1)
+        return {one.name: part.astype(types[one.type]) for one, part in zip(wanted, parts)}
     return {one.name: inputs[:, [i]].astype(types[one.type]) for i, one in enumerate(wanted)}
 
 
-def answers(path, inputs, output, column):
+def answers(path, inputs, output, column, groups=None):
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     fixed = session.get_inputs()[0].shape[0]
     chunks = [inputs] if not isinstance(fixed, int) else [inputs[i : i + fixed] for i in range(0, len(inputs), fixed)]
     parts = []
     for chunk in chunks:
-        value = session.run([output], feed(session, chunk))[0]
+        value = session.run([output], feed(session, chunk, groups))[0]
         if isinstance(value, list):
             value = np.array([entry[column] for entry in value])
         elif value.ndim == 2 and value.shape[1] > 1:
@@ -90,7 +94,7 @@ def keep(model, name, exporter, family, **about):
     outputs = [o.name for o in model.graph.output]
     output = about.get("output") or next((o for o in outputs if "prob" in o), outputs[-1])
     try:
-        expected = answers(path, inputs, output, about.get("column", 1))
+        expected = answers(path, inputs, output, about.get("column", 1), about.get("groups"))
     except Exception:
         path.unlink()
         raise
@@ -106,6 +110,12 @@ def keep(model, name, exporter, family, **about):
             entry[key] = about[key]
     if about.get("nan"):
         entry["inputs"] = "missing"
+    if about.get("loose"):
+        entry["loose"] = True
+    operators = sorted({node.op_type for node in model.graph.node})
+    known_missing = {"Scan", "Loop"}.intersection(operators)
+    if known_missing:
+        entry["unsupported"] = sorted(known_missing)[0]
     ENTRIES.append(entry)
 
 
@@ -241,7 +251,6 @@ def sklearn_models():
             "raw": (fitted, {"zipmap": False, "raw_scores": True}, None, {"kind": "logits"}),
             "double": (fitted, off, [("input", DoubleTensorType([None, FEATURES]))], {}),
             "batch1": (fitted, off, [("input", FloatTensorType([1, FEATURES]))], {}),
-            "nodim": (fitted, off, [("input", FloatTensorType())], {}),
         }
         for case, (one, options, types, about) in cases.items():
             if case == "raw" and kind not in ("lr", "gb", "mlp"):
@@ -249,7 +258,6 @@ def sklearn_models():
             written = {
                 "zipmap": "defaults (ZipMap)", "columns": "zipmap='columns'", "nocl": "nocl=True",
                 "raw": "raw_scores=True", "double": "float64 input", "batch1": "batch fixed at 1",
-                "nodim": "input shape left open",
             }[case]
             def make(case=case, one=one, options=options, types=types, about=about, family=family, written=written):
                 final = one
@@ -314,7 +322,7 @@ def sklearn_models():
         "ada_regressor": ensemble.AdaBoostRegressor(n_estimators=3, random_state=1),
         "hist_regressor": ensemble.HistGradientBoostingRegressor(max_iter=4, max_depth=3),
         "poisson": pipe(scaler(), linear_model.PoissonRegressor()),
-        "mlp_regressor": pipe(scaler(), neural_network.MLPRegressor((6,), max_iter=60, random_state=1)),
+        "mlp_regressor": pipe(scaler(), neural_network.MLPRegressor(hidden_layer_sizes=(6,), max_iter=60, random_state=1)),
         "isolation_forest": ensemble.IsolationForest(n_estimators=8, max_samples=64, random_state=1),
         "standard_isolation_forest": pipe(scaler(), ensemble.IsolationForest(n_estimators=4, max_samples=32, random_state=1)),
         "isolation_forest_features": ensemble.IsolationForest(n_estimators=4, max_samples=32, max_features=0.6, random_state=1),
@@ -333,8 +341,6 @@ def sklearn_models():
         attempt(f"skl_{name}", make)
     def isolation_double():
         model = ensemble.IsolationForest(n_estimators=4, max_samples=32, random_state=1).fit(TRAIN)
-        keep(convert(model, target={"": 15, "ai.onnx.ml": 3}, types=[("input", DoubleTensorType([None, FEATURES]))]),
-             "skl_isolation_forest_double", label, "IsolationForest", kind="score", options="float64 input")
         keep(convert(model, {"score_samples": True}, target={"": 13, "ai.onnx.ml": 2}),
              "skl_isolation_forest_samples", label, "IsolationForest", kind="score", options="score_samples=True",
              output="scores")
@@ -485,10 +491,6 @@ if __name__ == "__main__":
     np.save(HERE / "missing.npy", MISSING.astype(np.float32))
     sklearn_models()
     boosters()
-    try:
-        import export_by_hand
-        export_by_hand.models(keep, attempt, INPUTS)
-    except ImportError:
-        pass
+    export_by_hand.models(keep, attempt, INPUTS, MISSING)
     (HERE / "index.json").write_text(json.dumps(ENTRIES, indent=0) + "\n")
     print(len(ENTRIES), "entries,", sum("refused" in e for e in ENTRIES), "without an export")

@@ -69,5 +69,5 @@ pub struct ReplayArgs {
 
 fn epoch(text: &str) -> Result<i64, String> {
     let time = text.parse::<jiff::Timestamp>();
-    time.map(|time| time.as_second()).map_err(|_| "write it like 2018-04-01T00:00:00Z".to_owned())
+    time.map(jiff::Timestamp::as_second).map_err(|_| "write it like 2018-04-01T00:00:00Z".to_owned())
 }

@@ -83,12 +83,12 @@ impl Options {
         }
     }
 
-    /// Where rejected rows go.
+    /// Where rejected rows go; nowhere when the output is a device or a pipe.
     #[must_use]
-    pub fn rejected(&self) -> PathBuf {
+    pub fn rejected(&self) -> Option<PathBuf> {
         let mut name = self.output.clone().into_os_string();
         name.push(".rejected.jsonl");
-        name.into()
+        (!is_special(&self.output)).then(|| name.into())
     }
 
     /// Finds what can be found wrong before any file is opened.
@@ -96,7 +96,7 @@ impl Options {
         Format::of(&self.input).map_err(ReplayError::Input)?;
         for path in [Some(&self.output), self.features.as_ref()].into_iter().flatten() {
             if !is_special(path) {
-                write::Format::from_path(path)?;
+                write::format_of(path)?;
             }
         }
         let inputs = [
@@ -110,7 +110,7 @@ impl Options {
             ("--output", Some(&self.output)),
             ("--features", self.features.as_ref()),
             ("--save-state", self.save_state.as_ref()),
-            ("the rejected rows", Some(&rejected)),
+            ("the rejected rows", rejected.as_ref()),
         ];
         let clash = |one: &str, other: &str, path: &Path| {
             ReplayError::Arguments(format!("{one} and {other} are the same file, {}: name two", path.display()))

@@ -3,10 +3,11 @@
 mod pending;
 mod table;
 
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use fraud_core::Scorer;
-use fraud_core::files::write::Format;
+use fraud_core::files::Format;
 
 use self::pending::PendingFile;
 use self::table::{AssessmentTable, FeatureTable};
@@ -28,7 +29,7 @@ enum Assessments {
 
 /// Whether the assessments are wanted as JSON lines.
 pub(super) fn wants_json(output: &Path) -> bool {
-    is_special(output) || !matches!(Format::from_path(output), Ok(Format::Parquet | Format::Csv))
+    is_special(output) || !matches!(Format::of(output), Ok(Format::Parquet | Format::Csv))
 }
 
 impl Outputs {
@@ -74,9 +75,9 @@ impl Outputs {
     }
 }
 
-/// The file of rejected rows; there is none when no row is.
+/// The file of rejected rows; there is none when no row is, nor beside a device such as `/dev/null`.
 struct Rejected {
-    path: std::path::PathBuf,
+    path: Option<PathBuf>,
     file: Option<PendingFile>,
     line: Vec<u8>,
 }
@@ -84,19 +85,20 @@ struct Rejected {
 impl Rejected {
     fn new(options: &Options) -> Result<Self, ReplayError> {
         let path = options.rejected();
-        // One of an earlier replay would be taken for this one's.
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound && !is_special(&options.output) => {
-                Err(ReplayError::io(&path, "remove")(error))
+        if let Some(path) = &path {
+            // One of an earlier replay would be taken for this one's.
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(ReplayError::io(path, "remove")(error));
+                }
+                _ => {}
             }
-            _ => Ok(Self { path, file: None, line: Vec::new() }),
         }
+        Ok(Self { path, file: None, line: Vec::new() })
     }
 
     fn write(&mut self, rejects: &[Reject]) -> Result<(), ReplayError> {
-        if rejects.is_empty() {
-            return Ok(());
-        }
+        let (Some(path), false) = (&self.path, rejects.is_empty()) else { return Ok(()) };
         self.line.clear();
         for reject in rejects {
             serde_json::to_writer(&mut self.line, reject).map_err(|error| ReplayError::internal(&error))?;
@@ -104,7 +106,7 @@ impl Rejected {
         }
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(PendingFile::create(&self.path)?),
+            none => none.insert(PendingFile::create(path)?),
         };
         file.write(&self.line)
     }

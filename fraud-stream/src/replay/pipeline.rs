@@ -167,15 +167,14 @@ fn drop_failed(batch: &mut Batch) {
     }
     let mut kept = 0;
     for index in 0..batch.len() {
-        match &batch.results[index] {
-            Err(error) => batch.rejects.push(Reject::model(batch.numbers[index], error)),
-            Ok(_) => {
-                batch.swap(kept, index);
-                batch.results.swap(kept, index);
-                batch.profiles.swap(kept, index);
-                kept += 1;
-            }
+        if let Err(error) = &batch.results[index] {
+            batch.rejects.push(Reject::model(batch.numbers[index], error));
+            continue;
         }
+        batch.swap(kept, index);
+        batch.results.swap(kept, index);
+        batch.profiles.swap(kept, index);
+        kept += 1;
     }
     batch.truncate(kept);
     batch.results.truncate(kept);

@@ -23,6 +23,7 @@ pub(super) struct Sorter {
     /// Where temporary files go: beside the output, where there is room for something of the input's size.
     folder: PathBuf,
     limit: usize,
+    fan_in: usize,
     held: Vec<Entry>,
     /// Sorted runs in the order of the file, each with how many times it was merged.
     runs: Vec<(u32, File)>,
@@ -31,7 +32,7 @@ pub(super) struct Sorter {
 impl Sorter {
     /// A sorter that holds at most `limit` rows.
     pub(super) fn new(folder: &Path, limit: usize) -> Self {
-        Self { folder: folder.to_owned(), limit: limit.max(1), held: Vec::new(), runs: Vec::new() }
+        Self { folder: folder.to_owned(), limit: limit.max(1), fan_in: FAN_IN, held: Vec::new(), runs: Vec::new() }
     }
 
     pub(super) fn push(&mut self, entry: Entry) -> Result<(), ReplayError> {
@@ -49,8 +50,8 @@ impl Sorter {
     /// The rows in order; the sorter is empty then.
     pub(super) fn finish(&mut self) -> Result<Sorted, ReplayError> {
         self.held.sort_by_key(|entry| entry.transaction.time);
-        while self.runs.len() > FAN_IN {
-            self.merge_last(FAN_IN)?;
+        while self.runs.len() > self.fan_in {
+            self.merge_last(self.fan_in)?;
         }
         let folder = self.folder.clone();
         let files = std::mem::take(&mut self.runs).into_iter().map(|(_, file)| Run::File(reader(file)));
@@ -63,10 +64,10 @@ impl Sorter {
     fn merge_equals(&mut self) -> Result<(), ReplayError> {
         while let Some((generation, _)) = self.runs.last() {
             let same = self.runs.iter().rev().take_while(|(other, _)| other == generation).count();
-            if same < FAN_IN {
+            if same < self.fan_in {
                 break;
             }
-            self.merge_last(FAN_IN)?;
+            self.merge_last(self.fan_in)?;
         }
         Ok(())
     }
@@ -238,7 +239,7 @@ mod tests {
         let id =
             || prop_oneof![any::<i64>().prop_map(Id::from), "[a-zé]{1,40}".prop_filter_map("", |t| Id::from_text(&t))];
         let entry = (id(), id(), id(), 0i64..50, 0i64..1_000_000, prop::option::of(any::<bool>()));
-        prop::collection::vec(entry, 0..800).prop_map(|rows| {
+        prop::collection::vec(entry, 0..120).prop_map(|rows| {
             let entry = |(index, (transaction_id, customer_id, terminal_id, time, amount, label))| {
                 let amount = Amount::from_units(amount).unwrap();
                 let transaction = Transaction { transaction_id, customer_id, terminal_id, amount, time };
@@ -249,12 +250,13 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
+        #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// From everything in memory to a merge of merges (runs of one row).
+        /// From everything in memory to merges of merges of merges.
         #[test]
-        fn is_a_stable_sort(rows in entries(), limit in prop_oneof![Just(1usize), Just(2), 3usize..1_000]) {
+        fn is_a_stable_sort(rows in entries(), limit in 1usize..150, fan_in in 2usize..5) {
             let mut sorter = Sorter::new(&std::env::temp_dir(), limit);
+            sorter.fan_in = fan_in;
             for entry in &rows {
                 sorter.push(entry.clone()).unwrap();
             }

@@ -166,7 +166,7 @@ impl Tally {
             format: format_of(&options.input),
             order,
             output: options.output.clone(),
-            rejected_file: (self.rejected > 0).then(|| options.rejected()),
+            rejected_file: options.rejected().filter(|_| self.rejected > 0),
             transactions: self.transactions,
             first_time: first.and_then(rfc3339),
             last_time: last.and_then(rfc3339),

@@ -12,9 +12,11 @@ use super::labels::{self, Compact, History, Interval, Label};
 use super::replies::Replies;
 
 /// Events of a chunk.
-pub(super) const CHUNK: usize = 128;
-/// Expired events that are cleared at a touch: more than are added, so that they never pile up.
-const SWEEP: usize = 4;
+pub(super) const CHUNK: usize = 64;
+/// Expired events that are cleared at a time: more than are added meanwhile, so that they never pile up.
+const SWEEP: usize = 32;
+/// Additions from one time to the next.
+const SWEEP_EVERY: u32 = 8;
 
 /// A recorded transaction, apart from its id.
 #[derive(Debug, Clone, Copy)]
@@ -93,6 +95,8 @@ pub(super) struct Ids {
     chunks: VecDeque<Arc<Chunk>>,
     /// Slot of the first event of the first chunk. Slots count up and wrap.
     first: u32,
+    /// Slot of the next event.
+    next: u32,
     /// How many events of the first chunk were cleared.
     cleared: usize,
     spare: Option<Arc<Chunk>>,
@@ -140,15 +144,14 @@ impl Ids {
 
     /// Adds an event; an expired one of the same id is forgotten.
     pub fn add(&mut self, key: Key, event: Event, secret: &Secret) -> u32 {
-        if !self.chunks.back().is_some_and(|chunk| chunk.len < CHUNK) {
+        if self.chunks.back().is_none_or(|chunk| chunk.len == CHUNK) {
             let chunk = self.spare.take().unwrap_or_else(|| Arc::new(Chunk::empty()));
             self.chunks.push_back(chunk);
         }
-        let chunks_before = u32::try_from(self.chunks.len() - 1).unwrap_or_default();
-        let mut slot = self.first.wrapping_add(chunks_before.wrapping_mul(CHUNK as u32));
+        let slot = self.next;
+        self.next = slot.wrapping_add(1);
         if let Some(chunk) = self.chunks.back_mut() {
             let chunk = Arc::make_mut(chunk);
-            slot = slot.wrapping_add(u32::try_from(chunk.len).unwrap_or_default());
             if let (Some(low), Some(place)) = (chunk.low.get_mut(chunk.len), chunk.events.get_mut(chunk.len)) {
                 (*low, *place) = (key.low, event);
             }
@@ -175,6 +178,9 @@ impl Ids {
 
     /// Clears a few of the events before `keep_from`.
     pub fn sweep(&mut self, keep_from: u32, secret: &Secret) {
+        if !self.next.is_multiple_of(SWEEP_EVERY) {
+            return;
+        }
         for _ in 0..SWEEP {
             let Some(front) = self.chunks.front().filter(|chunk| chunk.newest < keep_from) else { return };
             if self.cleared < front.len {
@@ -184,7 +190,6 @@ impl Ids {
                     found.remove();
                 }
                 self.forget_history(slot);
-                self.replies.remove(slot);
                 self.cleared += 1;
             } else if front.len == CHUNK {
                 self.drop_front();

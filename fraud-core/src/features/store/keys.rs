@@ -8,6 +8,10 @@ use super::key::{Key, Secret};
 use super::series::{Limits, Series};
 
 const CHUNK: usize = 32;
+/// Entries that are looked at at a time: more than are added meanwhile.
+const SWEEP: u32 = 16;
+/// Touches from one time to the next: neighbours together cost little more than one alone.
+const SWEEP_EVERY: u32 = 8;
 
 /// A customer or terminal.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub(super) struct Entry {
     pub frauds: Option<Box<Frauds>>,
     /// Second of its latest transaction.
     newest: u32,
+    /// Second of its oldest transaction, or earlier.
+    oldest: u32,
     live: bool,
 }
 
@@ -30,6 +36,7 @@ pub(super) struct Keys {
     numbers: u32,
     /// Where the hand that looks for idle keys stands.
     hand: u32,
+    touches: u32,
     /// Heap memory of the entries.
     held: usize,
     /// How many have a merged part.
@@ -94,6 +101,7 @@ impl Keys {
     pub fn record(&mut self, number: u32, (time, amount): (u32, u64), limits: Limits) {
         self.change(number, |entry| {
             entry.newest = entry.newest.max(time);
+            entry.oldest = entry.oldest.min(time);
             entry.series.insert(time, amount, limits);
         });
     }
@@ -115,7 +123,11 @@ impl Keys {
 
     /// Moves the hand on by some entries: what is before `keep_from` goes, and keys with nothing left.
     pub fn sweep(&mut self, keep_from: u32, secret: &Secret) {
-        for _ in 0..2.min(self.numbers) {
+        self.touches = self.touches.wrapping_add(1);
+        if !self.touches.is_multiple_of(SWEEP_EVERY) {
+            return;
+        }
+        for _ in 0..SWEEP.min(self.numbers) {
             self.hand = if self.hand + 1 < self.numbers { self.hand + 1 } else { 0 };
             let number = self.hand;
             let Some(entry) = self.entry(number).filter(|entry| entry.live) else { continue };
@@ -147,16 +159,22 @@ impl Keys {
 }
 
 impl Entry {
-    const UNUSED: Self =
-        Self { key: Key { low: 0, high: 0 }, series: Series::EMPTY, frauds: None, newest: 0, live: false };
+    const UNUSED: Self = Self {
+        key: Key { low: 0, high: 0 },
+        series: Series::EMPTY,
+        frauds: None,
+        newest: 0,
+        oldest: u32::MAX,
+        live: false,
+    };
 
     fn bytes(&self) -> usize {
         self.series.bytes() + self.frauds.as_ref().map_or(0, |frauds| frauds.bytes())
     }
 
-    /// Whether enough of it is before `keep_from` to be worth a visit.
+    /// Whether so much of it is before `keep_from` that a visit pays. Busy series see to themselves.
     fn is_stale(&self, keep_from: u32) -> bool {
-        self.series.first().is_some_and(|first| first < keep_from) || self.frauds.is_some()
+        keep_from.saturating_sub(self.oldest) > self.newest.saturating_sub(self.oldest) / 8
     }
 
     fn expire(&mut self, keep_from: u32) {
@@ -167,5 +185,6 @@ impl Entry {
                 self.frauds = None;
             }
         }
+        self.oldest = self.series.first().unwrap_or(u32::MAX).max(keep_from);
     }
 }

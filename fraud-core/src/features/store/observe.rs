@@ -281,7 +281,7 @@ impl MemoryStore {
             locked.ids.replies.put((slot, second), plan, profile);
         }
 
-        locked.ids.replies.expire(offset(base, now.saturating_sub(dedupe)));
+        locked.ids.replies.expire(keep_from.max(offset(base, now.saturating_sub(dedupe))));
         locked.ids.sweep(keep_from, &self.secret);
         if !core.frozen {
             locked.customers.sweep(keep_from, &self.secret);

@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use super::heap_bytes;
 use super::varint::{self, Reader};
 use crate::features::profile::{Needs, Profile, ProfilePlan, WindowStats};
@@ -14,31 +12,23 @@ const SEGMENT: usize = 2_048;
 const COMPLETE: u64 = 1;
 const APPROXIMATE: u64 = 2;
 
-/// Profiles in the order in which they were given, in segments that are dropped whole.
+/// Profiles in the order in which they were given, that of the events' slots, in segments that are dropped whole.
 #[derive(Debug, Default)]
 pub(super) struct Replies {
     pub segments: VecDeque<Arc<Segment>>,
-    /// Number of the first segment.
-    first: u32,
-    index: HashMap<u32, Place>,
     /// Fingerprints of the plans that the records name by their place here.
     plans: Arc<Vec<u64>>,
     scratch: Vec<u8>,
     held: usize,
 }
 
-/// Records one after the other: number of the event (4 bytes), place of the plan, length, profile.
+/// Records one after the other: slot of the event (4 bytes), place of the plan, length, profile.
 #[derive(Debug)]
 pub(super) struct Segment {
     data: Vec<u8>,
+    first_slot: u32,
     /// Second of the latest event in it.
     newest: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    segment: u32,
-    offset: u32,
 }
 
 /// One record of a segment.
@@ -50,7 +40,7 @@ pub(super) struct Record<'a> {
 }
 
 impl Replies {
-    /// Keeps the profile given for an event.
+    /// Keeps the profile given for an event, the latest of all.
     pub fn put(&mut self, (slot, time): (u32, u32), plan: &ProfilePlan, profile: &Profile) {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
@@ -68,19 +58,16 @@ impl Replies {
             Arc::get_mut(segment).is_some_and(|segment| segment.data.capacity() - segment.data.len() >= needed)
         };
         if !self.segments.back_mut().is_some_and(fits) {
-            let capacity = SEGMENT.max(needed);
-            self.held += heap_bytes(capacity) + heap_bytes(size_of::<Segment>());
-            self.segments.push_back(Arc::new(Segment { data: Vec::with_capacity(capacity), newest: 0 }));
+            let data = Vec::with_capacity(SEGMENT.max(needed));
+            self.held += heap_bytes(data.capacity()) + heap_bytes(size_of::<Segment>());
+            self.segments.push_back(Arc::new(Segment { data, first_slot: slot, newest: 0 }));
         }
-        let segment_number = self.first.wrapping_add(u32::try_from(self.segments.len() - 1).unwrap_or_default());
         let Some(segment) = self.segments.back_mut().and_then(Arc::get_mut) else { return };
-        let offset = u32::try_from(segment.data.len()).unwrap_or_default();
         segment.data.extend_from_slice(&slot.to_le_bytes());
         varint::put(&mut segment.data, plan as u128);
         varint::put(&mut segment.data, profile.len() as u128);
         segment.data.extend_from_slice(profile);
         segment.newest = segment.newest.max(time);
-        self.index.insert(slot, Place { segment: segment_number, offset });
     }
 
     fn plan_place(&mut self, plan: u64) -> usize {
@@ -95,39 +82,25 @@ impl Replies {
 
     /// The profile given for an event, if it is still held and was made by this plan.
     pub fn get(&self, slot: u32, plan: &ProfilePlan, out: &mut Profile) -> bool {
-        let Some(place) = self.index.get(&slot) else { return false };
-        let Some(segment) = self.segments.get(place.segment.wrapping_sub(self.first) as usize) else { return false };
-        let Some(record) = segment.records(&self.plans, place.offset as usize).next() else { return false };
-        record.plan == plan.fingerprint() && decode(plan, record.profile, out).is_some()
-    }
-
-    /// Forgets an event.
-    pub fn remove(&mut self, slot: u32) {
-        self.index.remove(&slot);
+        let Some(first) = self.segments.front().map(|segment| segment.first_slot) else { return false };
+        // Slots wrap; counted from the first one here they do not.
+        let order = |other: u32| other.wrapping_sub(first);
+        let after = self.segments.partition_point(|segment| order(segment.first_slot) <= order(slot));
+        let Some(segment) = after.checked_sub(1).and_then(|index| self.segments.get(index)) else { return false };
+        let record = segment.records(&self.plans).find(|record| record.slot == slot);
+        record.is_some_and(|record| record.plan == plan.fingerprint() && decode(plan, record.profile, out).is_some())
     }
 
     /// Drops the segments whose events are all before `limit`.
     pub fn expire(&mut self, limit: u32) {
-        while let Some(segment) = self.segments.front().filter(|segment| segment.newest < limit) {
-            let mut offset = 0;
-            let mut records = segment.records(&self.plans, 0);
-            while let Some(record) = records.next() {
-                let place = Place { segment: self.first, offset };
-                if self.index.get(&record.slot) == Some(&place) {
-                    self.index.remove(&record.slot);
-                }
-                offset = u32::try_from(records.offset).unwrap_or(u32::MAX);
-            }
+        while let Some(segment) = self.segments.pop_front_if(|segment| segment.newest < limit) {
             self.held -= heap_bytes(segment.data.capacity()) + heap_bytes(size_of::<Segment>());
-            self.first = self.first.wrapping_add(1);
-            self.segments.pop_front();
         }
     }
 
     /// Heap memory, in bytes.
     pub fn bytes(&self) -> usize {
-        heap_bytes(self.index.allocation_size())
-            + heap_bytes(self.segments.capacity() * size_of::<Arc<Segment>>())
+        heap_bytes(self.segments.capacity() * size_of::<Arc<Segment>>())
             + heap_bytes(self.scratch.capacity())
             + self.held
     }
@@ -139,28 +112,25 @@ impl Replies {
 }
 
 impl Segment {
-    /// The records from `offset` on.
-    pub fn records<'a>(&'a self, plans: &'a [u64], offset: usize) -> Records<'a> {
-        Records { data: &self.data, plans, offset }
+    /// The records in order of their slots.
+    pub fn records<'a>(&'a self, plans: &'a [u64]) -> Records<'a> {
+        Records { reader: Reader::new(&self.data), plans }
     }
 }
 
 pub(super) struct Records<'a> {
-    data: &'a [u8],
+    reader: Reader<'a>,
     plans: &'a [u64],
-    offset: usize,
 }
 
 impl<'a> Iterator for Records<'a> {
     type Item = Record<'a>;
 
     fn next(&mut self) -> Option<Record<'a>> {
-        let mut reader = Reader::new(self.data.get(self.offset..)?);
-        let slot = reader.u32_le()?;
-        let plan = *self.plans.get(reader.usize()?)?;
-        let length = reader.usize()?;
-        let profile = reader.bytes(length)?;
-        self.offset = self.data.len() - reader.left();
+        let slot = self.reader.u32_le()?;
+        let plan = *self.plans.get(self.reader.usize()?)?;
+        let length = self.reader.usize()?;
+        let profile = self.reader.bytes(length)?;
         Some(Record { slot, plan, profile })
     }
 }

@@ -88,9 +88,15 @@ impl Series {
 
     /// Adds the transactions with second in [from, to).
     pub fn add_range(&self, from: u32, to: u32, wanted: Wanted, sums: &mut Sums) {
+        self.extend((from, to), &mut None, wanted, sums);
+    }
+
+    /// As [`Series::add_range`]; for ranges each of which ends where the one before began, `edge` carries
+    /// the place from one to the next.
+    pub fn extend(&self, (from, to): (u32, u32), edge: &mut Option<usize>, wanted: Wanted, sums: &mut Sums) {
         match self {
-            Self::Narrow(cells) => sums.add_cells(between(cells, from, to), wanted),
-            Self::Wide(cells) => sums.add_cells(between(cells, from, to), wanted),
+            Self::Narrow(cells) => sums.add_cells(between(cells, (from, to), edge), wanted),
+            Self::Wide(cells) => sums.add_cells(between(cells, (from, to), edge), wanted),
             Self::Tree(long) => {
                 long.seconds.add_range(from, to, wanted, sums);
                 if let Some(minutes) = &long.minutes {
@@ -228,10 +234,21 @@ fn put<C: Cell>(cells: &mut Vec<C>, cell: C, keep_from: u32) {
     cells.insert(at, cell);
 }
 
-fn between<C: Cell>(cells: &[C], from: u32, to: u32) -> &[C] {
-    let start = cells.partition_point(|cell| cell.time() < from);
-    let rest = cells.get(start..).unwrap_or_default();
-    rest.get(..rest.partition_point(|cell| cell.time() < to)).unwrap_or_default()
+fn between<'a, C: Cell>(cells: &'a [C], (from, to): (u32, u32), edge: &mut Option<usize>) -> &'a [C] {
+    let end = match *edge {
+        Some(end) => end,
+        None if cells.last().is_none_or(|last| last.time() < to) => cells.len(),
+        None => count_before(cells, to),
+    };
+    let cells = cells.get(..end).unwrap_or_default();
+    let start = count_before(cells, from);
+    *edge = Some(start);
+    cells.get(start..).unwrap_or_default()
+}
+
+/// A binary search waits for memory at each step; a short list is read through faster.
+fn count_before<C: Cell>(cells: &[C], bound: u32) -> usize {
+    cells.iter().map(|cell| u32::from(cell.time() < bound)).sum::<u32>() as usize
 }
 
 fn drop_before<C: Cell>(cells: &mut Vec<C>, limit: u32) {

@@ -119,13 +119,14 @@ impl View {
 struct Walk {
     group: Option<(KeyKind, u32)>,
     from: u32,
+    edge: Option<usize>,
     wanted: Wanted,
     sums: Sums,
 }
 
 impl Default for Walk {
     fn default() -> Self {
-        Self { group: None, from: 0, wanted: Wanted::default(), sums: Sums::NONE }
+        Self { group: None, from: 0, edge: None, wanted: Wanted::default(), sums: Sums::NONE }
     }
 }
 
@@ -139,12 +140,12 @@ impl Walk {
             wanted.squares |= spec.needs.sum_of_squares;
             wanted.extremes |= spec.needs.extremes;
         }
-        Self { group, from: to, wanted, sums: Sums::NONE }
+        Self { group, from: to, edge: None, wanted, sums: Sums::NONE }
     }
 
     fn extend(&mut self, series: &Series, from: u32) {
         if from < self.from {
-            series.add_range(from, self.from, self.wanted, &mut self.sums);
+            series.extend((from, self.from), &mut self.edge, self.wanted, &mut self.sums);
             self.from = from;
         }
     }

@@ -31,6 +31,16 @@ enum Meaning {
     Text,
 }
 
+impl Meaning {
+    fn is_number(self) -> bool {
+        matches!(self, Self::Integer | Self::Unsigned | Self::Number | Self::Decimal(_))
+    }
+
+    fn is_time(self) -> bool {
+        matches!(self, Self::Instant(_) | Self::Date | Self::JulianInstant | Self::Text)
+    }
+}
+
 /// A column of the file, decoded batch by batch.
 pub(super) struct Column {
     /// The field that it holds, in lower case.
@@ -100,25 +110,18 @@ impl Column {
     /// Checks that the type can hold the field of that name.
     pub(super) fn new(name: &'static str, descriptor: ColumnDescPtr) -> std::result::Result<Self, Problem> {
         let meaning = meaning(&descriptor);
-        let number = |meaning| {
-            matches!(meaning, Meaning::Integer | Meaning::Unsigned | Meaning::Number | Meaning::Decimal(_))
-        };
-        let (fits, expected): (fn(Meaning, &dyn Fn(Meaning) -> bool) -> bool, _) = match name {
-            "tx_amount" => (|meaning, number| number(meaning), "a number (integer, float, double or decimal)"),
-            "tx_datetime" => (
-                |meaning, _| {
-                    use Meaning::{Date, Instant, JulianInstant, Text};
-                    matches!(meaning, Instant(_) | Date | JulianInstant | Text)
-                },
-                "a timestamp, a date or text (a plain integer can go into tx_time_seconds)",
-            ),
-            "tx_time_seconds" => (|meaning, number| number(meaning), "an integer"),
-            "tx_fraud" => (|meaning, number| meaning == Meaning::Boolean || number(meaning), "0 and 1, or a boolean"),
-            _ => (|meaning, number| meaning == Meaning::Text || number(meaning), "an integer or text"),
+        let (fits, expected): (fn(Meaning) -> bool, _) = match name {
+            "tx_amount" => (Meaning::is_number, "a number (integer, float, double or decimal)"),
+            "tx_datetime" => {
+                (Meaning::is_time, "a timestamp, a date or text (a plain integer can go into tx_time_seconds)")
+            }
+            "tx_time_seconds" => (Meaning::is_number, "an integer"),
+            "tx_fraud" => (|meaning| meaning == Meaning::Boolean || meaning.is_number(), "0 and 1, or a boolean"),
+            _ => (|meaning| meaning == Meaning::Text || meaning.is_number(), "an integer or text"),
         };
         let flat = descriptor.max_rep_level() == 0 && descriptor.path().parts().len() == 1;
         match meaning {
-            Some(meaning) if flat && fits(meaning, &number) => {
+            Some(meaning) if flat && fits(meaning) => {
                 let values = Values::new(descriptor.physical_type());
                 Ok(Self { name, descriptor, meaning, next: (0, 0), levels: Vec::new(), values })
             }
@@ -199,9 +202,9 @@ fn integer<'a>(value: i64, meaning: Meaning) -> RawValue<'a> {
 
 fn bytes(bytes: &[u8], meaning: Meaning) -> RawValue<'_> {
     match meaning {
-        Meaning::Decimal(divisor) => big_endian(bytes).map_or(RawValue::OutOfRange, |unscaled| {
-            RawValue::Float(unscaled as f64 / divisor)
-        }),
+        Meaning::Decimal(divisor) => {
+            big_endian(bytes).map_or(RawValue::OutOfRange, |unscaled| RawValue::Float(unscaled as f64 / divisor))
+        }
         _ => std::str::from_utf8(bytes).map_or(RawValue::NotUtf8, |text| RawValue::Text(text.into())),
     }
 }
@@ -244,9 +247,10 @@ fn meaning(descriptor: &ColumnDescriptor) -> Option<Meaning> {
             (None, ConvertedType::TIMESTAMP_MILLIS) => Some(Meaning::Instant(1_000)),
             (None, ConvertedType::TIMESTAMP_MICROS) => Some(Meaning::Instant(1_000_000)),
             (None, ConvertedType::TIME_MILLIS | ConvertedType::TIME_MICROS) => None,
-            (None, ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64) => {
-                Some(Meaning::Unsigned)
-            }
+            (
+                None,
+                ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64,
+            ) => Some(Meaning::Unsigned),
             (None, _) => Some(Meaning::Integer),
         },
     }

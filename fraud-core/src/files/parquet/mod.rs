@@ -26,7 +26,7 @@ const TAIL_BYTES: u64 = 8;
 /// Largest metadata that is read. A row group costs about a hundred bytes a column.
 const MAX_METADATA_BYTES: u64 = 16 << 20;
 /// No file packs more rows into a byte; one that claims to is not to be believed.
-const MAX_ROWS_PER_BYTE: u64 = 256;
+const MAX_ROWS_PER_BYTE: u64 = 64;
 /// Rows decoded at once.
 const BATCH_ROWS: usize = 4_096;
 
@@ -199,8 +199,9 @@ fn metadata(input: &Input) -> Result<ParquetMetaData, Problem> {
     }
     let tail = input.get_bytes(length - TAIL_BYTES, TAIL_BYTES as usize)?;
     let tail: [u8; TAIL_BYTES as usize] = tail[..].try_into().map_err(|_| damaged("it has no end"))?;
-    let tail = FooterTail::try_new(&tail)
-        .map_err(|_| damaged("its last bytes are not PAR1: it was cut, is still being written, or is something else"))?;
+    let tail = FooterTail::try_new(&tail).map_err(|_| {
+        damaged("its last bytes are not PAR1: it was cut, is still being written, or is something else")
+    })?;
     if tail.is_encrypted_footer() {
         return Err(damaged("it is encrypted, which is not read"));
     }

@@ -108,7 +108,7 @@ impl<'a> Scan<'a> {
     /// Kind and number of the next field; `Some(None)` at the end of the struct.
     fn field(&mut self, last: &mut i64) -> Option<Option<(u8, i64)>> {
         let head = self.byte()?;
-        if head & 0x0f == 0 {
+        if matches!(head & 0x0f, 0) {
             return Some(None);
         }
         *last = match head >> 4 {

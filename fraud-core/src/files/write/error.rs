@@ -5,7 +5,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum FileError {
     /// The file's name does not say which format is meant.
-    #[error("{}: name the file .parquet, .csv or .jsonl (.ndjson), the ending chooses the format", path.display())]
+    #[error("{}: name the file .parquet, .csv or .jsonl (.ndjson, .json), the ending chooses the format", path.display())]
     Extension {
         /// The file.
         path: PathBuf,

@@ -170,7 +170,7 @@ fn a_table_needs_columns_of_different_names_and_a_known_ending() {
         assert!(matches!(TableWriter::create(&path, &columns), Err(FileError::Columns { .. })));
     }
     for name in ["a", "a.txt", ".csv", "a.parquet.gz"] {
-        assert!(matches!(Format::from_path(Path::new(name)), Err(FileError::Extension { .. })), "{name}");
+        assert!(matches!(format_of(Path::new(name)), Err(FileError::Extension { .. })), "{name}");
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -123,7 +123,6 @@ pub(super) fn push_float(out: &mut Vec<u8>, value: f64) {
     // hundredth reads back as the value, its digits are the shortest ones.
     let hundredths = (value * 100.0).round();
     if hundredths.abs() < 1e15 && hundredths / 100.0 == value && !(value == 0.0 && value.is_sign_negative()) {
-        
         let hundredths = hundredths as i64;
         let (whole, part) = (hundredths.abs() / 100, hundredths.abs() % 100);
         if hundredths < 0 {

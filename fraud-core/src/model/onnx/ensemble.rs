@@ -162,7 +162,8 @@ fn read_nodes(node: &NodeProto) -> Result<(Vec<Node>, Vec<u32>, Places, bool), M
         branch.missing_tracks_true = tracks.get(place).is_some_and(|track| *track != 0);
         nodes.push(branch);
     }
-    Ok((nodes, roots(node, trees, &child)?, places, double))
+    let roots = roots(node, trees, (&nodes, &child))?;
+    Ok((nodes, roots, places, double))
 }
 
 pub(crate) fn feature(node: &NodeProto, value: i64) -> Result<u32, ModelError> {
@@ -189,16 +190,18 @@ fn mode(node: &NodeProto, name: &[u8]) -> Result<Mode, ModelError> {
     })
 }
 
-/// Of each tree the first node that is nobody's child.
-fn roots(node: &NodeProto, trees: &[i64], child: &[bool]) -> Result<Vec<u32>, ModelError> {
+/// Of each tree the first node, which exporters write first; where it is another's child, the first branch that is not.
+fn roots(node: &NodeProto, trees: &[i64], (nodes, child): (&[Node], &[bool])) -> Result<Vec<u32>, ModelError> {
     let mut order = HashMap::new();
     let mut roots: Vec<Option<u32>> = Vec::new();
     for (place, tree) in trees.iter().enumerate() {
         let slot = *order.entry(*tree).or_insert(roots.len());
-        if slot == roots.len() {
+        let first = slot == roots.len();
+        if first {
             roots.push(None);
         }
-        if !child[place] && roots[slot].is_none() {
+        let may_be_root = first || nodes[place].mode != Mode::Leaf;
+        if !child[place] && may_be_root && roots[slot].is_none() {
             roots[slot] = u32::try_from(place).ok();
         }
     }

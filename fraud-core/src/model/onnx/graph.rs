@@ -1,6 +1,7 @@
 //! The graph as the file holds it: checked, put in order, reduced to what one output needs.
 
 use std::collections::{HashMap, HashSet};
+use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 use super::attributes::{Attributes, node_name};
@@ -81,7 +82,8 @@ pub(crate) fn producers(graph: &GraphProto) -> HashMap<&str, usize> {
 /// A tensor that the file states: an initializer, or the value of a Constant node.
 pub(crate) fn constant<'a>(graph: &'a GraphProto, name: &str) -> Option<&'a TensorProto> {
     graph.initializer.iter().find(|tensor| tensor.name == name).or_else(|| {
-        let node = graph.node.iter().find(|node| node.op_type == "Constant" && node.output.iter().any(|out| out == name))?;
+        let node =
+            graph.node.iter().find(|node| node.op_type == "Constant" && node.output.iter().any(|out| out == name))?;
         Attributes(node).tensor("value")
     })
 }
@@ -114,9 +116,11 @@ fn sort(graph: &mut GraphProto) -> Result<(), ModelError> {
             }
         }
     }
-    if let Some(output) = graph.output.iter().find(|value| {
-        !made.contains_key(value.name.as_str()) && !known.contains(value.name.as_str())
-    }) {
+    if let Some(output) = graph
+        .output
+        .iter()
+        .find(|value| !made.contains_key(value.name.as_str()) && !known.contains(value.name.as_str()))
+    {
         return Err(bad_graph(format!("nothing makes the output `{}`", shown(&output.name))));
     }
     let mut order: Vec<usize> = (0..graph.node.len()).filter(|index| waiting[*index] == 0).collect();
@@ -154,4 +158,19 @@ pub(crate) fn prune(graph: &mut GraphProto) {
     graph.initializer.retain(|tensor| needed.contains(&tensor.name));
     graph.input.retain(|value| needed.contains(&value.name));
     graph.value_info.clear();
+}
+
+/// Drops the shapes that subgraphs declare: the engine finds them itself, and its reader of symbolic dimensions
+/// recurses as deep as a hostile text likes.
+pub(crate) fn forget_shapes(graph: &mut GraphProto) {
+    let subgraphs = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
+    for inner in subgraphs.flat_map(|attribute| attribute.g.iter_mut().chain(&mut attribute.graphs)) {
+        inner.value_info.clear();
+        for value in &mut inner.input {
+            if let Some(Value::TensorType(tensor)) = value.r#type.as_mut().and_then(|kind| kind.value.as_mut()) {
+                tensor.shape = None;
+            }
+        }
+        forget_shapes(inner);
+    }
 }

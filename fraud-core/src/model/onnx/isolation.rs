@@ -7,19 +7,46 @@
 use std::collections::{HashMap, HashSet};
 use tract_onnx::Onnx;
 use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
+use tract_onnx::pb::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
+};
 use tract_onnx::tract_hir::internal::*;
 
 use super::attributes::Attributes;
 use super::graph::{constant, producers};
 use super::tensors;
 use crate::error::ModelError;
+use crate::model::guard::guarded;
 
 /// Operators that treat each row by itself, when their constants are single numbers.
 const ELEMENTWISE: [&str; 27] = [
-    "Cast", "LabelEncoder", "Reshape", "Add", "Sub", "Mul", "Div", "Max", "Min", "Log", "Exp", "Equal", "Greater",
-    "GreaterOrEqual", "Less", "LessOrEqual", "Neg", "Pow", "Sqrt", "Abs", "Not", "And", "Or", "Where", "Identity",
-    "Clip", "Constant",
+    "Cast",
+    "LabelEncoder",
+    "Reshape",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Max",
+    "Min",
+    "Log",
+    "Exp",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "Neg",
+    "Pow",
+    "Sqrt",
+    "Abs",
+    "Not",
+    "And",
+    "Or",
+    "Where",
+    "Identity",
+    "Clip",
+    "Constant",
 ];
 
 /// One summand: its tree, and the nodes of its formula.
@@ -137,7 +164,8 @@ fn leaf_weights(graph: &GraphProto, reader: &Onnx, (sum, summands): (usize, &[Su
     part.output = graph.node[sum].input.iter().map(output).collect();
     let opset_import = vec![OperatorSetIdProto { domain: String::new(), version: 15 }];
     let proto = ModelProto { ir_version: 8, opset_import, graph: Some(part), ..ModelProto::default() };
-    let outputs = reader.model_for_proto_model(&proto).ok()?.into_typed().ok()?.into_runnable().ok()?.run(tvec!()).ok()?;
+    let run = || reader.model_for_proto_model(&proto)?.into_typed()?.into_runnable()?.run(tvec!());
+    let outputs = guarded(run).ok()?;
     summands
         .iter()
         .zip(outputs.iter())
@@ -230,7 +258,8 @@ impl Joined {
             r#type: kind as i32,
             ..AttributeProto::default()
         };
-        let ints = self.ints.into_iter().map(|(name, ints)| AttributeProto { ints, ..named(name, AttributeType::Ints) });
+        let ints =
+            self.ints.into_iter().map(|(name, ints)| AttributeProto { ints, ..named(name, AttributeType::Ints) });
         let mut all: Vec<AttributeProto> = ints.collect();
         all.push(AttributeProto { floats: self.values, ..named("nodes_values", AttributeType::Floats) });
         all.push(AttributeProto { floats: self.weights, ..named("target_weights", AttributeType::Floats) });

@@ -78,7 +78,12 @@ fn target_shape(graph: &GraphProto, node: &tract_onnx::pb::NodeProto) -> Option<
         "Pad" => {
             let pads = told(1)?;
             let data = constant(graph, node.input.first()?).and_then(|tensor| tensors::elements(tensor).ok());
-            Some(pads.into_iter().map(|pad| pad.saturating_add(1)).chain([i64::try_from(data.unwrap_or(1)).ok()?]).collect())
+            Some(
+                pads.into_iter()
+                    .map(|pad| pad.saturating_add(1))
+                    .chain([i64::try_from(data.unwrap_or(1)).ok()?])
+                    .collect(),
+            )
         }
         _ => None,
     }

@@ -4,6 +4,7 @@ pub(crate) mod attributes;
 pub(crate) mod ensemble;
 pub(crate) mod ensemble5;
 mod graph;
+mod half;
 mod isolation;
 mod limits;
 mod operators;
@@ -30,7 +31,9 @@ pub(crate) fn decode(bytes: &[u8], reader: &Onnx) -> Result<ModelProto, ModelErr
     let not_onnx = |problem: String| ModelError::NotOnnx { problem };
     let proto = reader.proto_model_for_read(&mut Cursor::new(bytes)).map_err(|error| not_onnx(format!("{error:#}")))?;
     if proto.graph.as_ref().is_none_or(|graph| graph.output.is_empty()) {
-        return Err(not_onnx("it holds no graph with an output: it is empty, truncated or another kind of file".to_owned()));
+        return Err(not_onnx(
+            "it holds no graph with an output: it is empty, truncated or another kind of file".to_owned(),
+        ));
     }
     if !proto.functions.is_empty() {
         return Err(bad_graph("it has local functions: inline them first (onnx.inliner.inline_local_functions)"));
@@ -63,6 +66,8 @@ pub(crate) fn prepare(
     let names: std::collections::HashSet<String> = graph.initializer.iter().map(|tensor| tensor.name.clone()).collect();
     graph.input.retain(|input| !names.contains(&input.name));
     graph::prune(graph);
+    half::widen(graph);
+    graph::forget_shapes(graph);
     operators::check(graph, reader)?;
     limits::constants(graph)?;
     if isolation::fold(graph, reader)? {

@@ -38,15 +38,8 @@ pub(crate) fn unsupported(node: &NodeProto) -> ModelError {
 
 fn advice(operator: &str) -> &'static str {
     match operator {
-        "SVMClassifier" | "SVMRegressor" => {
-            "support vector machines are too slow to serve here; export a linear model \
-             (LinearSVC inside CalibratedClassifierCV) or trees"
-        }
         "StringNormalizer" | "TfIdfVectorizer" | "StringConcat" | "StringSplit" | "RegexFullMatch" | "Tokenizer"
         | "DictVectorizer" | "CastMap" => "features are numbers only; drop the text step from the pipeline",
-        "OneHotEncoder" => {
-            "drop the one-hot step and use a tree model, which splits on the number itself, or encode with Equal and Cast"
-        }
         "Loop" | "Scan" | "SequenceConstruct" | "SequenceAt" | "ConcatFromSequence" | "SequenceInsert" => {
             "export the model without loops and sequences; for nearest neighbours use another model family"
         }

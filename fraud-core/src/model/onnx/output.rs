@@ -35,7 +35,8 @@ pub(crate) fn choose(graph: &GraphProto, name: Option<&str>, label: Option<&str>
     let names = || graph.output.iter().map(|output| format!("`{}`", output.name)).collect::<Vec<_>>().join(", ");
     let output = if let Some(name) = name {
         let found = graph.output.iter().find(|output| output.name == name);
-        let found = found.ok_or_else(|| problem(format!("there is no output `{name}`, the outputs are {}", names())))?;
+        let found =
+            found.ok_or_else(|| problem(format!("there is no output `{name}`, the outputs are {}", names())))?;
         if is_label(found, maker(&found.name)) {
             return Err(problem(format!("the output `{name}` is a class label: name the one with probabilities")));
         }
@@ -94,9 +95,10 @@ fn labels(graph: &GraphProto, zip: Option<&NodeProto>, scores: &str) -> Result<O
         return Ok(class_labels(node)?.map(|labels| labels.texts()));
     }
     let makers = producers(graph);
-    let label_outputs = graph.output.iter().filter(|output| {
-        is_label(output, makers.get(output.name.as_str()).map(|index| &graph.node[*index]))
-    });
+    let label_outputs = graph
+        .output
+        .iter()
+        .filter(|output| is_label(output, makers.get(output.name.as_str()).map(|index| &graph.node[*index])));
     for output in label_outputs {
         if let Some(labels) = search(graph, &output.name)? {
             return Ok(Some(labels));
@@ -159,7 +161,10 @@ pub(crate) fn column(
         let wanted = label.unwrap_or("1");
         let place = wanted.parse::<usize>().ok().filter(|place| *place < columns);
         return place.ok_or_else(|| {
-            problem(format!("the file names no classes for its {columns} columns; `{wanted}` is not one of 0 to {}", columns - 1))
+            problem(format!(
+                "the file names no classes for its {columns} columns; `{wanted}` is not one of 0 to {}",
+                columns - 1
+            ))
         });
     };
     let place = |wanted: &str| labels.iter().position(|found| found == wanted);
@@ -173,7 +178,8 @@ pub(crate) fn column(
         }),
     };
     found.ok_or_else(|| {
-        let shown: Vec<String> = labels.iter().take(10).map(|label| format!("`{}`", label.chars().take(40).collect::<String>())).collect();
+        let shown: Vec<String> =
+            labels.iter().take(10).map(|label| format!("`{}`", label.chars().take(40).collect::<String>())).collect();
         problem(format!(
             "there is no class `{}`, the classes are {}: name the one that means fraud (`fraud.label`)",
             label.unwrap_or("1"),

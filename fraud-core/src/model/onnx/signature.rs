@@ -129,11 +129,8 @@ fn cast(from: &str, input: &Input<'_>) -> NodeProto {
 }
 
 fn slice(name: &str, (index, count): (usize, usize), flat: bool) -> NodeProto {
-    let attribute = vec![
-        integer("index", index as i64),
-        integer("count", count as i64),
-        integer("flat", i64::from(flat)),
-    ];
+    let attribute =
+        vec![integer("index", index as i64), integer("count", count as i64), integer("flat", i64::from(flat))];
     NodeProto {
         input: vec![ROWS.to_owned()],
         output: vec![name.to_owned()],

@@ -35,7 +35,7 @@ pub(crate) fn check(tensor: &TensorProto) -> Result<(), String> {
         .ok_or_else(|| format!("tensor `{name}` has the element type {}, which is not supported", tensor.data_type))?;
     let found = if bytes > 0 && !tensor.raw_data.is_empty() {
         let raw = tensor.raw_data.len() as u64;
-        if raw % bytes == 0 { raw / bytes } else { u64::MAX }
+        if raw.is_multiple_of(bytes) { raw / bytes } else { u64::MAX }
     } else {
         let lists = [
             tensor.float_data.len(),
@@ -83,6 +83,9 @@ pub(crate) fn integers(tensor: &TensorProto) -> Result<Vec<i64>, String> {
         Some(DataType::Int32) => raw_values(raw, |bytes| i64::from(i32::from_le_bytes(bytes))),
         Some(DataType::Uint8 | DataType::Bool) if raw.is_empty() => narrow(),
         Some(DataType::Uint8 | DataType::Bool) => raw_values(raw, |bytes: [u8; 1]| i64::from(bytes[0])),
+        Some(DataType::Int16 | DataType::Uint16) if raw.is_empty() => narrow(),
+        Some(DataType::Int16) => raw_values(raw, |bytes| i64::from(i16::from_le_bytes(bytes))),
+        Some(DataType::Uint16) => raw_values(raw, |bytes| i64::from(u16::from_le_bytes(bytes))),
         Some(DataType::Int8) if raw.is_empty() => narrow(),
         Some(DataType::Int8) => raw_values(raw, |bytes| i64::from(i8::from_le_bytes(bytes))),
         _ => return Err(format!("tensor `{}` is not of a supported type", tensor.name)),

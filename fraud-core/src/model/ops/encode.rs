@@ -49,6 +49,8 @@ struct Table {
     places: HashMap<Key, usize>,
     values: Values,
     keys: DatumType,
+    /// Type of the answer, where it is another than that of `values`.
+    answer: DatumType,
 }
 
 #[derive(Debug, Clone)]
@@ -92,7 +94,12 @@ fn table(node: &NodeProto, (keys, kind): (Vec<Key>, DatumType), values: Values) 
     for (place, key) in keys.into_iter().enumerate() {
         places.entry(key).or_insert(place);
     }
-    Ok(LabelEncoder(Arc::new(Table { places, values, keys: kind })))
+    let answer = match Attributes(node).tensor("values_tensor").map(|tensor| tensor.data_type) {
+        Some(5) => i16::datum_type(),
+        Some(6) => i32::datum_type(),
+        _ => values.datum_type(),
+    };
+    Ok(LabelEncoder(Arc::new(Table { places, values, keys: kind, answer })))
 }
 
 fn keys(node: &NodeProto) -> Result<(Vec<Key>, DatumType), ModelError> {
@@ -228,13 +235,14 @@ impl Expansion for LabelEncoder {
     ) -> InferenceResult {
         check_input_arity(inputs, 1)?;
         check_output_arity(outputs, 1)?;
-        solver.equals(&outputs[0].datum_type, self.0.values.datum_type())?;
+        solver.equals(&outputs[0].datum_type, self.0.answer)?;
         solver.equals(&outputs[0].shape, &inputs[0].shape)
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         // Floats are looked up as f64, which holds every f32: one kind of key for both.
         let keys = as_type(model, prefix, (inputs[0], self.0.keys))?;
-        model.wire_node(prefix, self.clone(), &[keys])
+        let values = model.wire_node(format!("{prefix}.values"), self.clone(), &[keys])?[0];
+        Ok(tvec!(as_type(model, &format!("{prefix}.answer"), (values, self.0.answer))?))
     }
 }

@@ -29,14 +29,13 @@ pub(crate) trait RowKernel: Debug + Send + Sync + 'static {
     fn classes(&self, x: &[f32], width: usize, scores: &[f32]) -> Vec<usize> {
         let _ = x;
         let columns = self.width(width).unwrap_or(1).max(1);
-        let best = |row: &[f32]| {
-            (1..row.len()).fold(0, |best, column| if row[column] > row[best] { column } else { best })
-        };
+        let best =
+            |row: &[f32]| (1..row.len()).fold(0, |best, column| if row[column] > row[best] { column } else { best });
         scores.chunks_exact(columns).map(best).collect()
     }
 }
 
-/// The scores of a kernel as a tract operator: one input of rank 1 (a single row) or 2, of f32.
+/// The scores of a kernel as a tract operator: one input of f32, whose last axis is the row; a list is one row.
 #[derive(Debug, Clone)]
 pub(crate) struct RowOp(pub Arc<dyn RowKernel>);
 
@@ -62,7 +61,9 @@ impl EvalOp for RowOp {
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let (rows, width) = matrix(inputs[0].shape())?;
         let columns = self.0.width(width).map_err(|problem| format_err!(problem))?;
-        let mut out = Tensor::zero::<f32>(&[rows, columns])?;
+        let mut shape: TVec<usize> = rows.into();
+        shape.push(columns);
+        let mut out = Tensor::zero::<f32>(&shape)?;
         let x = inputs[0].try_as_plain_ram()?;
         self.0.rows(x.as_slice::<f32>()?, width, out.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
         Ok(tvec!(out.into_tvalue()))
@@ -71,9 +72,10 @@ impl EvalOp for RowOp {
 
 impl TypedOp for RowOp {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let (rows, width) = symbolic(&inputs[0].shape)?;
+        let (mut shape, width) = symbolic(&inputs[0].shape)?;
         let columns = self.0.width(width).map_err(|problem| format_err!(problem))?;
-        Ok(tvec!(f32::fact([rows, columns.to_dim()])))
+        shape.push(columns.to_dim());
+        Ok(tvec!(f32::fact(shape)))
     }
 
     as_op!();
@@ -110,25 +112,25 @@ impl EvalOp for LabelOp {
         let columns = self.kernel.width(width).map_err(|problem| format_err!(problem))?;
         let view = inputs[0].try_as_plain_ram()?;
         let x = view.as_slice::<f32>()?;
-        let mut scores = vec![0.0; rows * columns];
+        let mut scores = vec![0.0; rows.iter().product::<usize>() * columns];
         self.kernel.rows(x, width, &mut scores);
         let classes = self.kernel.classes(x, width, &scores);
         let answer = match &self.labels {
-            ClassLabels::Integers(labels) => {
-                tensor1(&classes.iter().map(|class| labels.get(*class).copied().unwrap_or_default()).collect::<Vec<_>>())
-            }
-            ClassLabels::Texts(labels) => {
-                tensor1(&classes.iter().map(|class| labels.get(*class).cloned().unwrap_or_default()).collect::<Vec<_>>())
-            }
+            ClassLabels::Integers(labels) => tensor1(
+                &classes.iter().map(|class| labels.get(*class).copied().unwrap_or_default()).collect::<Vec<_>>(),
+            ),
+            ClassLabels::Texts(labels) => tensor1(
+                &classes.iter().map(|class| labels.get(*class).cloned().unwrap_or_default()).collect::<Vec<_>>(),
+            ),
         };
-        Ok(tvec!(answer.into_tvalue()))
+        Ok(tvec!(answer.into_shape(rows)?.into_tvalue()))
     }
 }
 
 impl TypedOp for LabelOp {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         let (rows, _) = symbolic(&inputs[0].shape)?;
-        Ok(tvec!(label_type(&self.labels).fact([rows])))
+        Ok(tvec!(label_type(&self.labels).fact(rows)))
     }
 
     as_op!();
@@ -141,19 +143,20 @@ fn label_type(labels: &ClassLabels) -> DatumType {
     }
 }
 
-fn matrix(shape: &[usize]) -> TractResult<(usize, usize)> {
-    match *shape {
-        [width] => Ok((1, width)),
-        [rows, width] => Ok((rows, width)),
-        _ => bail!("rows are expected, the shape is {shape:?}"),
+/// The axes of the rows, and their width; a list is one row.
+fn matrix(shape: &[usize]) -> TractResult<(&[usize], usize)> {
+    match shape {
+        [] => bail!("rows are expected, not a single number"),
+        [width] => Ok((&[1], *width)),
+        [rows @ .., width] => Ok((rows, *width)),
     }
 }
 
-fn symbolic(shape: &ShapeFact) -> TractResult<(TDim, usize)> {
+fn symbolic(shape: &ShapeFact) -> TractResult<(TVec<TDim>, usize)> {
     match shape.as_ref() {
-        [width] => Ok((1.to_dim(), width.to_usize()?)),
-        [rows, width] => Ok((rows.clone(), width.to_usize()?)),
-        _ => bail!("rows are expected, the shape is {shape:?}"),
+        [] => bail!("rows are expected, not a single number"),
+        [width] => Ok((tvec![1.to_dim()], width.to_usize()?)),
+        [rows @ .., width] => Ok((rows.into(), width.to_usize()?)),
     }
 }
 
@@ -193,23 +196,23 @@ impl Expansion for RowExpansion {
             Some(answer) => solver.equals(&scores.datum_type, answer)?,
             None => solver.equals(&scores.datum_type, &inputs[0].datum_type)?,
         }
-        solver.equals(&scores.rank, 2)?;
         if let (Some(labels), [first, _]) = (&self.labels, outputs) {
             solver.equals(&first.datum_type, label_type(labels))?;
-            solver.equals(&first.rank, 1)?;
         }
         solver.given(&inputs[0].shape, move |solver, shape| {
-            let rows = if shape.len() == 1 { 1.to_dim() } else { shape[0].clone() };
-            for output in outputs {
-                solver.equals(&output.shape[0], rows.clone())?;
+            let mut rows: TVec<TDim> = if shape.len() == 1 { tvec![1.to_dim()] } else { shape.clone() };
+            if shape.len() != 1 {
+                rows.pop();
             }
-            match shape.last().map(TDim::to_usize) {
-                Some(Ok(width)) => {
-                    let columns = self.kernel.width(width).map_err(|problem| format_err!(problem))?;
-                    solver.equals(&scores.shape[1], columns.to_dim())
-                }
-                _ => Ok(()),
+            if let [labels, _] = outputs {
+                solver.equals(&labels.shape, rows.clone())?;
             }
+            if let Some(Ok(width)) = shape.last().map(TDim::to_usize) {
+                let columns = self.kernel.width(width).map_err(|problem| format_err!(problem))?;
+                rows.push(columns.to_dim());
+                solver.equals(&scores.shape, rows)?;
+            }
+            Ok(())
         })
     }
 

@@ -90,11 +90,12 @@ fn linear(node: &NodeProto, targets: usize, name: &'static str) -> Result<Linear
     let attributes = Attributes(node);
     let coefficients = attributes.floats("coefficients").to_vec();
     let mut intercepts = attributes.floats("intercepts").to_vec();
-    if intercepts.is_empty() {
-        intercepts = vec![0.0; targets];
-    }
     if targets == 0 || coefficients.is_empty() || !coefficients.len().is_multiple_of(targets) {
         return Err(bad(node, format!("{} coefficients cannot be shared by {targets} scores", coefficients.len())));
+    }
+    // Only now: the number of targets is no greater than that of the coefficients.
+    if intercepts.is_empty() {
+        intercepts = vec![0.0; targets];
     }
     if intercepts.len() != targets {
         return Err(bad(node, format!("there are {} intercepts for {targets} scores", intercepts.len())));

@@ -8,8 +8,10 @@ mod encode;
 pub(crate) mod kernel;
 mod linear;
 mod math;
+mod one_hot;
 mod post;
 mod scaling;
+mod svm;
 mod trees;
 
 use tract_onnx::Onnx;
@@ -22,6 +24,7 @@ use crate::error::ModelError;
 pub(crate) use columns::COLUMN;
 pub(crate) use kernel::RowOp;
 
+type Builder = fn(&ParsingContext, &NodeProto) -> Built;
 type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 fn built(expansion: Result<impl Expansion, ModelError>) -> Built {
@@ -66,8 +69,17 @@ pub(crate) fn reader() -> Onnx {
     fn array_feature_extractor(_: &ParsingContext, node: &NodeProto) -> Built {
         built(columns::array_feature_extractor(node))
     }
+    fn one_hot(_: &ParsingContext, node: &NodeProto) -> Built {
+        built(one_hot::one_hot(node))
+    }
     fn column(_: &ParsingContext, node: &NodeProto) -> Built {
         built(columns::column(node))
+    }
+    fn svm_classifier(_: &ParsingContext, node: &NodeProto) -> Built {
+        built(svm::classifier(node))
+    }
+    fn svm_regressor(_: &ParsingContext, node: &NodeProto) -> Built {
+        built(svm::regressor(node))
     }
     fn sigmoid(_: &ParsingContext, _: &NodeProto) -> Built {
         Ok((expand(math::Sigmoid), Vec::new()))
@@ -76,17 +88,20 @@ pub(crate) fn reader() -> Onnx {
         built(math::log_sum_exp(context, node))
     }
     let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
-    let own: [(&'static str, fn(&ParsingContext, &NodeProto) -> Built); 15] = [
+    let own: [(&'static str, Builder); 18] = [
         ("TreeEnsembleClassifier", classifier),
         ("TreeEnsembleRegressor", regressor),
         ("TreeEnsemble", ensemble),
         ("LinearClassifier", linear_classifier),
         ("LinearRegressor", linear_regressor),
+        ("SVMClassifier", svm_classifier),
+        ("SVMRegressor", svm_regressor),
         ("Scaler", scaler),
         ("Imputer", imputer),
         ("Binarizer", binarizer),
         ("Normalizer", normalizer),
         ("LabelEncoder", label_encoder),
+        ("OneHotEncoder", one_hot),
         ("FeatureVectorizer", feature_vectorizer),
         ("ArrayFeatureExtractor", array_feature_extractor),
         (COLUMN, column),
@@ -98,3 +113,6 @@ pub(crate) fn reader() -> Onnx {
     }
     onnx
 }
+
+#[cfg(test)]
+mod tests;

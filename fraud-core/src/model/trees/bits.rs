@@ -143,11 +143,6 @@ impl<W: Word> Bits<W> {
     pub(super) fn width(&self) -> usize {
         self.width
     }
-
-    /// Bytes of the tables.
-    pub(super) fn bytes(&self) -> usize {
-        self.features.iter().map(|feature| feature.table.len() * size_of::<W>()).sum()
-    }
 }
 
 impl<W: Word> Feature<W> {

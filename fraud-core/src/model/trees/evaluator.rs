@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::choose::choose;
 use super::error::TreeError;
-use super::fast::{Fast, Kernel};
+use super::fast::{Fast, Kernel, ROWS, Rows};
 use super::finish::Finish;
 use super::normal::Normal;
 use super::simd::Level;
@@ -46,7 +47,7 @@ impl TreeEvaluator {
     /// # Errors
     /// Those of [`TreeSpec::validate`].
     pub fn new(spec: TreeSpec) -> Result<Self, TreeError> {
-        Self::with_kernel(spec, Kernel::Bits { block: 8 })
+        Self::compile(&spec, None)
     }
 
     /// As [`new`](Self::new), but with the kernel named where it fits the ensemble, else the general one.
@@ -54,10 +55,14 @@ impl TreeEvaluator {
     /// # Errors
     /// Those of [`TreeSpec::validate`].
     pub fn with_kernel(spec: TreeSpec, kernel: Kernel) -> Result<Self, TreeError> {
+        Self::compile(&spec, Some(kernel))
+    }
+
+    fn compile(spec: &TreeSpec, kernel: Option<Kernel>) -> Result<Self, TreeError> {
         spec.validate()?;
-        let normal = Normal::new(&spec);
-        let finish = Finish::new(&spec, normal.seen);
-        drop(spec);
+        let normal = Normal::new(spec);
+        let finish = Finish::new(spec, normal.seen);
+        let kernel = kernel.unwrap_or_else(|| choose(&normal));
         let walk = Walk::new(&normal);
         let fast =
             if normal.sums() && finish.seen().is_some() { Fast::new(&normal, kernel, Level::detect()) } else { None };
@@ -98,9 +103,7 @@ impl TreeEvaluator {
     /// # Panics
     /// When `x` is too short for the rows, or `stride` for the features.
     pub fn rows(&self, x: &[f32], stride: usize, out: &mut [f32]) {
-        for (index, out) in out.chunks_exact_mut(self.outputs()).enumerate() {
-            self.compiled.row(&x[index * stride..], out);
-        }
+        self.compiled.rows(Rows { x, stride }, out);
     }
 
     /// One output of one row; faster than all of them where there are several.
@@ -117,9 +120,7 @@ impl TreeEvaluator {
     /// # Panics
     /// When `x` is too short for the rows, or there is no such column.
     pub fn probability_rows(&self, x: &[f32], stride: usize, (column, out): (usize, &mut [f32])) {
-        for (index, out) in out.iter_mut().enumerate() {
-            *out = self.compiled.one(&x[index * stride..], column);
-        }
+        self.compiled.ones(Rows { x, stride }, column, out);
     }
 }
 
@@ -155,6 +156,60 @@ impl Compiled {
             let seen = self.walk.scores(x, scores);
             self.finish.one(|target| self.value(scores[target]), seen, column)
         })
+    }
+
+    fn rows(&self, rows: Rows<'_>, out: &mut [f32]) {
+        if let (Some(fast), Some(seen)) = (&self.fast, self.finish.seen())
+            && fast.blocks()
+            && self.targets <= 2
+        {
+            for (index, out) in out.chunks_mut(ROWS * self.targets).enumerate() {
+                let rows = rows.from(index * ROWS);
+                let count = out.len() / self.targets;
+                let (mut one, mut two) = ([[0]; ROWS], [[0; 2]; ROWS]);
+                let general = if self.targets == 1 {
+                    fast.block_of_one(rows, 0, &mut one[..count])
+                } else {
+                    fast.block_of_two(rows, &mut two[..count])
+                };
+                for (index, out) in out.chunks_exact_mut(self.targets).enumerate() {
+                    let score = |target: usize| if self.targets == 1 { one[index][0] } else { two[index][target] };
+                    if general.is_none_or(|rows| rows >> index & 1 == 1) {
+                        self.row(rows.row(index), out);
+                    } else {
+                        self.finish.all(|target| self.value(score(target)), seen, out);
+                    }
+                }
+            }
+            return;
+        }
+        for (index, out) in out.chunks_exact_mut(self.targets).enumerate() {
+            self.row(rows.row(index), out);
+        }
+    }
+
+    fn ones(&self, rows: Rows<'_>, column: usize, out: &mut [f32]) {
+        if let (Some(fast), Some(seen)) = (&self.fast, self.finish.seen())
+            && fast.blocks()
+            && let Some(target) = self.finish.score_of(column)
+        {
+            for (index, out) in out.chunks_mut(ROWS).enumerate() {
+                let rows = rows.from(index * ROWS);
+                let mut scores = [[0]; ROWS];
+                let general = fast.block_of_one(rows, target, &mut scores[..out.len()]);
+                for (index, out) in out.iter_mut().enumerate() {
+                    *out = if general.is_none_or(|rows| rows >> index & 1 == 1) {
+                        self.one(rows.row(index), column)
+                    } else {
+                        self.finish.one(|_| self.value(scores[index][0]), seen, column)
+                    };
+                }
+            }
+            return;
+        }
+        for (index, out) in out.iter_mut().enumerate() {
+            *out = self.one(rows.row(index), column);
+        }
     }
 
     fn value(&self, score: i64) -> f64 {

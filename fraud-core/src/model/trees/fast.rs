@@ -29,9 +29,9 @@ pub(super) enum Engine {
 }
 
 /// Most trees that the bit sets are used for.
-const MOST_TREES: usize = 2048;
-/// Rows of a block in lockstep.
-const ROWS: usize = 64;
+pub(super) const MOST_TREES: usize = 2048;
+/// Rows of a block in lockstep; as many as a `u64` has bits, at most.
+pub(super) const ROWS: usize = 64;
 /// Features, and one more, up to which blocks are used.
 const NARROW: usize = 32;
 
@@ -123,5 +123,52 @@ impl Fast {
     /// Whether blocks of rows are faster than rows.
     pub(super) fn blocks(&self) -> bool {
         matches!(self.engine, Engine::Lockstep(_)) && self.keys.len() < NARROW
+    }
+
+    /// The score of one target for up to [`ROWS`] rows; bits of the answer name rows for the general kernel.
+    pub(super) fn block_of_one(&self, rows: Rows<'_>, target: usize, scores: &mut [[i64; 1]]) -> Option<u64> {
+        self.level.block(self, rows, (self.columns.get(target)?, scores))
+    }
+
+    /// The scores of both of two targets for up to [`ROWS`] rows.
+    pub(super) fn block_of_two(&self, rows: Rows<'_>, scores: &mut [[i64; 2]]) -> Option<u64> {
+        if self.pairs.is_empty() { None } else { self.level.block(self, rows, (&self.pairs, scores)) }
+    }
+
+    /// One block, compiled once per instruction set by its callers.
+    #[inline(always)]
+    pub(super) fn block<const T: usize>(
+        &self,
+        rows: Rows<'_>,
+        (values, scores): (&[[i64; T]], &mut [[i64; T]]),
+    ) -> Option<u64> {
+        let Engine::Lockstep(lockstep) = &self.engine else { return None };
+        let mut keys = [[0; NARROW]; ROWS];
+        let keys = &mut keys[..scores.len()];
+        let mut general = 0;
+        for (index, keys) in keys.iter_mut().enumerate() {
+            general |= u64::from(!self.keys.write(rows.row(index), keys)) << index;
+        }
+        lockstep.block(keys, values, scores);
+        Some(general)
+    }
+}
+
+/// Rows side by side: row `i` starts at `i * stride`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// The rows from `index` on.
+    pub(super) fn from(self, index: usize) -> Self {
+        Self { x: &self.x[index * self.stride..], stride: self.stride }
+    }
+
+    #[inline]
+    pub(super) fn row(self, index: usize) -> &'a [f32] {
+        &self.x[index * self.stride..]
     }
 }

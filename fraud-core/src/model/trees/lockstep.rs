@@ -29,6 +29,8 @@ pub(super) struct Lockstep {
 
 /// Trees walked at once.
 const WIDE: usize = 8;
+/// Steps between two looks at whether all have arrived.
+const STRIDE: u32 = 2;
 
 impl Lockstep {
     /// `None` where indices do not fit into the packed nodes.
@@ -62,30 +64,30 @@ impl Lockstep {
     pub(super) fn scores<const T: usize, const N: usize>(&self, keys: &mut [i32; N], values: &[[i64; T]]) -> [i64; T] {
         keys[self.never & (N - 1)] = LEAST;
         let mut scores = [0; T];
-        let mut groups = self.trees.chunks_exact(WIDE);
-        for group in &mut groups {
-            let depth = group[WIDE - 1].1;
-            let mut at: [u32; WIDE] = std::array::from_fn(|lane| group[lane].0);
-            for _ in 0..depth {
+        for group in self.trees.chunks(WIDE) {
+            let mut at = [self.trees[0].0; WIDE];
+            for (at, tree) in at.iter_mut().zip(group) {
+                *at = tree.0;
+            }
+            for _ in 0..group[group.len() - 1].1.div_ceil(STRIDE) {
+                let mut moved = 0;
                 for at in &mut at {
-                    *at = self.step(*at, keys);
+                    let next = self.stride(*at, keys);
+                    moved |= *at ^ next;
+                    *at = next;
+                }
+                if moved == 0 {
+                    break;
                 }
             }
-            for at in at {
-                add(&mut scores, &values[self.nodes[at as usize].key as usize]);
+            for at in &at[..group.len()] {
+                add(&mut scores, &values[self.nodes[*at as usize].key as usize]);
             }
-        }
-        for &(root, depth) in groups.remainder() {
-            let mut at = root;
-            for _ in 0..depth {
-                at = self.step(at, keys);
-            }
-            add(&mut scores, &values[self.nodes[at as usize].key as usize]);
         }
         scores
     }
 
-    /// Adds to the scores of several rows of keys, as [`Lockstep::scores`]: tree by tree, several rows at once.
+    /// The scores of several rows of keys, as from [`Lockstep::scores`]: tree by tree, several rows at once.
     #[inline(always)]
     pub(super) fn block<const T: usize, const N: usize>(
         &self,
@@ -93,6 +95,7 @@ impl Lockstep {
         values: &[[i64; T]],
         scores: &mut [[i64; T]],
     ) {
+        scores.fill([0; T]);
         for keys in keys.iter_mut() {
             keys[self.never & (N - 1)] = LEAST;
         }
@@ -101,9 +104,15 @@ impl Lockstep {
             let mut sums = scores.chunks_exact_mut(WIDE);
             for (rows, sums) in (&mut rows).zip(&mut sums) {
                 let mut at = [root; WIDE];
-                for _ in 0..depth {
+                for _ in 0..depth.div_ceil(STRIDE) {
+                    let mut moved = 0;
                     for (at, keys) in at.iter_mut().zip(rows) {
-                        *at = self.step(*at, keys);
+                        let next = self.stride(*at, keys);
+                        moved |= *at ^ next;
+                        *at = next;
+                    }
+                    if moved == 0 {
+                        break;
                     }
                 }
                 for (at, sum) in at.iter().zip(sums) {
@@ -118,6 +127,11 @@ impl Lockstep {
                 add(sum, &values[self.nodes[at as usize].key as usize]);
             }
         }
+    }
+
+    #[inline(always)]
+    fn stride<const N: usize>(&self, at: u32, keys: &[i32; N]) -> u32 {
+        (0..STRIDE).fold(at, |at, _| self.step(at, keys))
     }
 
     #[inline(always)]

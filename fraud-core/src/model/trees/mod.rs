@@ -5,6 +5,7 @@
 //! that sums are exact and no order of adding changes them; they are rounded once, to f32, at the end.
 
 mod bits;
+mod choose;
 mod error;
 mod evaluator;
 mod fast;

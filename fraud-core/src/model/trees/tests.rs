@@ -2,5 +2,5 @@
 
 mod finishing;
 mod hostile;
-mod random;
+pub mod random;
 mod semantics;

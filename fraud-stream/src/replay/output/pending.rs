@@ -63,14 +63,9 @@ impl PendingFile {
 #[cfg(unix)]
 fn readable_as_usual(file: &NamedTempFile, path: &Path) -> Result<(), ReplayError> {
     use std::os::unix::fs::PermissionsExt;
-    let mode = match std::fs::metadata(path) {
-        Ok(meta) => meta.permissions().mode(),
-        // What the umask leaves of 0666 is known only from a file made without a mode of its own.
-        Err(_) => {
-            let made = File::create(path).and_then(|file| file.metadata());
-            made.map_err(ReplayError::io(path, "create"))?.permissions().mode()
-        }
-    };
+    // What the umask leaves of 0666 is known only from a file made without a mode of its own.
+    let meta = std::fs::metadata(path).or_else(|_| File::create(path).and_then(|file| file.metadata()));
+    let mode = meta.map_err(ReplayError::io(path, "create"))?.permissions().mode();
     let permissions = std::fs::Permissions::from_mode(mode & 0o777);
     file.as_file().set_permissions(permissions).map_err(ReplayError::io(path, "set the mode of"))
 }

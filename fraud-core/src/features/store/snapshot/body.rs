@@ -262,6 +262,6 @@ fn events(view: &View) -> impl Iterator<Item = (u32, Key, &Event)> {
 }
 
 fn reply_index(view: &View) -> ReplyIndex<'_> {
-    let records = view.segments.iter().flat_map(|segment| segment.records(&view.plans, 0));
+    let records = view.segments.iter().flat_map(|segment| segment.records(&view.plans));
     records.map(|record| (record.slot, record)).collect()
 }

@@ -144,6 +144,7 @@ proptest! {
         let x: Vec<f32> = (0..ROWS * stride).map(|_| dice.input()).collect();
         prop_assume!(!spec.weights.is_empty());
         let mut bits: Option<Vec<u32>> = None;
+        prop_assert!(TreeEvaluator::new(spec.clone()).is_ok());
         for kernel in KERNELS {
             let evaluator = TreeEvaluator::with_kernel(spec.clone(), kernel).unwrap();
             let all = every_way(&evaluator, &x, stride);

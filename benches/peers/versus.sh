@@ -1,0 +1,17 @@
+#!/bin/sh
+# Compares the tree evaluator with ONNX Runtime, LightGBM, lleaves and tract in one run and prints a table.
+# Needs Python 3.11 or later with venv, and a C linker. Everything it makes stays in .cache/ and target/.
+set -eu
+cd "$(dirname "$0")/../.."
+venv=.cache/venv-bench
+if [ ! -x $venv/bin/python ]; then
+    python3 -m venv $venv
+fi
+$venv/bin/pip install --quiet --disable-pip-version-check --requirement benches/peers/requirements.txt
+if [ ! -f target/peers/rf100.onnx ] || [ benches/peers/models.py -nt target/peers/rf100.onnx ]; then
+    $venv/bin/python benches/peers/models.py target/peers
+fi
+onnxruntime=$(find $venv -name 'libonnxruntime.so.*' | head -n 1)
+lightgbm=$(find $venv -name 'lib_lightgbm.so' | head -n 1)
+cargo run --release --quiet --package fraud-benches --features versus --bin versus -- \
+    --models target/peers --onnxruntime "$onnxruntime" --lightgbm "$lightgbm" "$@"
