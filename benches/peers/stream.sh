@@ -15,7 +15,7 @@ python=".venv/stream-peer/bin/python"
 if [ ! -x "$python" ]; then
   scripts/setup.sh python
   python3 -m venv .venv/stream-peer
-  .venv/stream-peer/bin/pip install --quiet confluent-kafka==2.12.1 onnxruntime orjson numpy
+  .venv/stream-peer/bin/pip install --quiet -r benches/peers/requirements-stream.txt
 fi
 export KAFKA_HEAP=1g
 trap 'scripts/kafka.sh remove "$out/kafka"' EXIT
