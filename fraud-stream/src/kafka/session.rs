@@ -37,6 +37,8 @@ use super::state::State;
 
 /// How long the loop sleeps at most when nothing comes.
 const TICK: Duration = Duration::from_millis(100);
+/// How long a batch that waits for the one before waits for more records at a time.
+const GLANCE: Duration = Duration::from_millis(1);
 /// How often an idle instance asks whether it still is the one.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Bytes of a batch at most.
@@ -173,9 +175,7 @@ impl<'q> Session<'q> {
         tracing::info!(journal = self.sequence, "scoring");
         while !self.shared.stopping() {
             self.collect(&mut records)?;
-            while let Some(Ok(answer)) = self.ways.as_ref().map(|(_, done)| done.try_recv()) {
-                self.note(answer?);
-            }
+            self.take_answers()?;
             if records.is_empty() {
                 if self.idle()? {
                     break;
@@ -229,18 +229,41 @@ impl<'q> Session<'q> {
         self.settle()
     }
 
-    /// Takes records until there are enough, or the first has waited long enough.
+    /// Takes records until there are enough, or the first has waited long enough and nothing is being committed: a
+    /// batch that could not go yet may as well grow.
     fn collect(&mut self, records: &mut Vec<Taken<'q>>) -> Result<(), StreamError> {
         records.clear();
         self.merge.serve()?;
         let Some(first) = self.merge.next(Instant::now() + TICK)? else { return Ok(()) };
         let deadline = Instant::now() + self.settings.kafka.batch_wait.0;
+        let mut late = false;
         let mut bytes = size(&first);
         records.push(first);
         while records.len() < self.settings.kafka.batch_records && bytes < BATCH_BYTES {
-            let Some(taken) = self.merge.next(deadline)? else { break };
-            bytes += size(&taken);
-            records.push(taken);
+            if late {
+                self.take_answers()?;
+                if self.in_flight == 0 || self.shared.stopping() {
+                    break;
+                }
+            }
+            let until = if late { Instant::now() + GLANCE } else { deadline };
+            match self.merge.next(until)? {
+                Some(taken) => {
+                    bytes += size(&taken);
+                    records.push(taken);
+                    // Looked at now and then: a stream that never pauses must not stretch a batch.
+                    late = late || (records.len().is_multiple_of(64) && Instant::now() >= deadline);
+                }
+                None => late = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what is in by now.
+    fn take_answers(&mut self) -> Result<(), StreamError> {
+        while let Some(Ok(answer)) = self.ways.as_ref().map(|(_, done)| done.try_recv()) {
+            self.note(answer?);
         }
         Ok(())
     }
