@@ -23,7 +23,7 @@ address="$(scripts/kafka.sh start "$out/kafka")"
 topic() { scripts/kafka.sh topic "$out/kafka" --create --if-not-exists --topic "$1" --partitions "$2" >/dev/null; }
 size=$((count / 115 + 1))
 target/release/fraud-loadgen simulate --customers "$size" --terminals $((size * 2)) --days 61 --output "$out/all.jsonl" >/dev/null
-head -n "$count" "$out/all.jsonl" | sed -E 's/"TX_FRAUD(_SCENARIO)?":[0-9]+,?//g' | tr 'A-Z' 'a-z' | sed -E 's/([0-9-]{10})t([0-9:]{8})/\1T\2/; s/,\}/}/' >"$out/input.jsonl"
+head -n "$count" "$out/all.jsonl" >"$out/input.jsonl"
 count="$(wc -l <"$out/input.jsonl")"
 topic input 6; topic labels 1
 "$bare" load "$address" input "$out/input.jsonl"
