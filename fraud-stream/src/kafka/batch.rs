@@ -1,0 +1,174 @@
+//! A batch of records, observed and assessed.
+
+use std::time::Instant;
+
+use fraud_core::error::{ModelError, StoreError};
+use fraud_core::features::Profile;
+use fraud_core::scorer::Scorer;
+use fraud_core::service::metrics::{ErrorType, Failure, Recorder};
+use fraud_core::{Assessment, Transaction};
+use rdkafka::message::Message;
+
+use super::error::StreamError;
+use super::journal::Entry;
+use super::metrics::StreamMetrics;
+use super::outputs::Outputs;
+use super::reader::Taken;
+use super::source::{Positions, Source, Stream, Topics};
+use super::state::{Reason, Refusal, State};
+
+/// The next offset of each source after some records.
+pub(super) fn ends(records: &[Taken<'_>]) -> Positions {
+    // A handful of sources: looking through them beats a map for every record.
+    let mut last: Vec<(Source, i64)> = Vec::new();
+    for taken in records {
+        let next = taken.message.offset() + 1;
+        match last.iter_mut().find(|(source, _)| *source == taken.source) {
+            Some((_, offset)) => *offset = next,
+            None => last.push((taken.source, next)),
+        }
+    }
+    last.into_iter().collect()
+}
+
+/// Room for a batch, used again and again.
+#[derive(Default)]
+pub(super) struct Room {
+    transactions: Vec<Transaction>,
+    /// Which record each transaction came from.
+    origins: Vec<usize>,
+    profiles: Vec<Profile>,
+    results: Vec<Result<Assessment, ModelError>>,
+}
+
+/// What the records of a batch go through.
+pub(super) struct Work<'a> {
+    pub scorer: &'a Scorer,
+    pub topics: &'a Topics,
+    pub recorder: &'a mut Recorder,
+    pub metrics: &'a StreamMetrics,
+    /// Called when the store takes nothing; `false` gives the batch up.
+    pub wait: &'a mut dyn FnMut(&StoreError) -> bool,
+}
+
+impl Work<'_> {
+    /// Observes every record in order, then assesses the transactions together. `false` when it was given up.
+    ///
+    /// # Errors
+    /// [`StreamError::Model`] when the model is broken, [`StreamError::Store`].
+    pub(super) fn run(
+        &mut self,
+        records: &[Taken<'_>],
+        (state, room): (&mut State, &mut Room),
+        (entry, out): (&mut Entry, &mut Outputs),
+    ) -> Result<bool, StreamError> {
+        let begin = Instant::now();
+        if !self.observe(records, (state, room), (entry, out))? {
+            return Ok(false);
+        }
+        self.scorer.assess_batch(&room.transactions, &room.profiles, &mut room.results);
+        let took = begin.elapsed();
+        let mut checked = false;
+        for (result, origin) in room.results.iter().zip(&room.origins) {
+            let Some(taken) = records.get(*origin) else { continue };
+            match result {
+                Ok(assessment) => {
+                    self.recorder.assessed(assessment, took);
+                    out.prediction(assessment, &taken.message)
+                        .map_err(|error| StreamError::Internal(error.to_string()))?;
+                }
+                Err(error) => {
+                    if !checked {
+                        self.check_model(error)?;
+                        checked = true;
+                    }
+                    self.recorder.model_failed();
+                    let refusal = Refusal::new(Reason::ModelError, error.to_string());
+                    self.refuse(taken, &refusal, out);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn observe(
+        &mut self,
+        records: &[Taken<'_>],
+        (state, room): (&mut State, &mut Room),
+        (entry, out): (&mut Entry, &mut Outputs),
+    ) -> Result<bool, StreamError> {
+        room.transactions.clear();
+        room.origins.clear();
+        let plan = self.scorer.profile_plan();
+        for (index, taken) in records.iter().enumerate() {
+            let record = (taken.message.payload(), taken.timestamp);
+            entry.observed(taken.source);
+            if taken.source.stream == Stream::Labels {
+                match state.labels(record) {
+                    Ok(done) => {
+                        (0..done.frauds).for_each(|_| self.metrics.shared.label(true));
+                        (0..done.legitimate).for_each(|_| self.metrics.shared.label(false));
+                    }
+                    Err(refusal) => self.refuse(taken, &refusal, out),
+                }
+                continue;
+            }
+            let slot = room.transactions.len();
+            if room.profiles.len() == slot {
+                room.profiles.push(Profile::default());
+            }
+            let profile = &mut room.profiles[slot];
+            let taken_in = loop {
+                match state.transaction(record, plan, profile) {
+                    Ok(answer) => break answer,
+                    Err(error @ StoreError::Full { .. }) => {
+                        self.metrics.shared.error(ErrorType::Store);
+                        if !(self.wait)(&error) {
+                            return Ok(false);
+                        }
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            };
+            match taken_in {
+                Ok(parsed) => {
+                    self.metrics.shared.ignored_fields(parsed.label_fields, parsed.unknown_fields);
+                    room.transactions.push(parsed.transaction);
+                    room.origins.push(index);
+                }
+                Err(refusal) => self.refuse(taken, &refusal, out),
+            }
+        }
+        out.ends = ends(records);
+        entry.ends.clone_from(&out.ends);
+        self.metrics.labels_waiting.set(i64::try_from(state.waiting.len()).unwrap_or(i64::MAX));
+        Ok(true)
+    }
+
+    fn refuse(&mut self, taken: &Taken<'_>, refusal: &Refusal, out: &mut Outputs) {
+        self.metrics.dead.with_label_values(&[refusal.reason.as_str()]).inc();
+        if taken.source.stream.is_input() {
+            match refusal.reason {
+                Reason::NotJson | Reason::Empty => self.metrics.shared.failed(Failure::NotJson),
+                Reason::Invalid | Reason::FutureTime | Reason::BadLabel | Reason::Refused => {
+                    self.metrics.shared.failed(Failure::Invalid);
+                }
+                Reason::TooLarge => self.metrics.shared.failed(Failure::TooLarge),
+                Reason::Conflict => self.metrics.shared.failed(Failure::Conflict),
+                // Counted where it happened.
+                Reason::ModelError => {}
+            }
+        }
+        out.dead_letter(&taken.message, (self.topics, taken.source), refusal);
+    }
+
+    /// One transaction that the model cannot answer is a dead letter; a model that fails its own golden rows
+    /// would make dead letters of all.
+    fn check_model(&self, error: &ModelError) -> Result<(), StreamError> {
+        let Some(model) = self.scorer.model() else { return Ok(()) };
+        match model.check_golden() {
+            Ok(()) => Ok(()),
+            Err(_) => Err(StreamError::Model(error.clone())),
+        }
+    }
+}

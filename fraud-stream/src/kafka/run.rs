@@ -1,0 +1,188 @@
+//! `fraud-stream run`: one session after another, until somebody ends it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use fraud_core::service::life::ModelLife;
+use fraud_core::service::metrics::StoreFigures;
+use fraud_core::service::shutdown::{Lifecycle, Stage};
+use fraud_core::service::telemetry;
+use parking_lot::Mutex;
+
+use super::crash::Crash;
+use super::error::StreamError;
+use super::metrics::{Lag, StreamMetrics};
+use super::server;
+use super::session;
+use super::settings::{ScorerKind, StreamSettings};
+use super::source::Topics;
+
+/// After so long a shutdown no longer waits for a broker that does not answer,
+const HURRY: Duration = Duration::from_secs(4);
+/// and after so long it no longer waits for anything. What is not committed then is done again by the next.
+const GIVE_UP: Duration = Duration::from_millis(9_500);
+/// Longest pause between two sessions.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// A session that lasted this long was a good one.
+const GOOD: Duration = Duration::from_mins(1);
+
+/// What all parts of the process look at.
+#[derive(Debug)]
+pub struct Shared {
+    /// The metrics.
+    pub metrics: Arc<StreamMetrics>,
+    /// The lag.
+    pub lag: Arc<Lag>,
+    /// The model's life; none when another service scores.
+    pub life: Option<Arc<ModelLife>>,
+    pub(super) crash: Arc<Crash>,
+    lifecycle: Lifecycle,
+    /// Between sessions, or waiting for something.
+    troubled: AtomicBool,
+    stop: Arc<AtomicBool>,
+    pub(super) hurry: Arc<AtomicBool>,
+    /// What the store of the present session holds.
+    pub(super) figures: Mutex<StoreFigures>,
+}
+
+impl Shared {
+    /// Loads what the settings name.
+    ///
+    /// # Errors
+    /// [`StreamError::Life`] for a model or policy that cannot be used.
+    pub fn new(settings: &StreamSettings) -> Result<Arc<Self>, StreamError> {
+        let metrics = StreamMetrics::new()?;
+        let life = match settings.scorer.kind {
+            ScorerKind::Http => None,
+            ScorerKind::Local => Some(ModelLife::start(
+                (settings.model.clone(), settings.policy.clone()),
+                settings.store_settings().history,
+                metrics.shared.clone(),
+            )?),
+        };
+        let lag = Arc::new(Lag::new(metrics.clone(), Topics::new(settings), &settings.kafka.group));
+        Ok(Arc::new(Self {
+            crash: Arc::new(Crash::new(&settings.test.crash_at, settings.test.crash_after)),
+            lifecycle: Lifecycle::default(),
+            troubled: AtomicBool::new(true),
+            stop: Arc::default(),
+            hurry: Arc::default(),
+            figures: Mutex::default(),
+            metrics,
+            lag,
+            life,
+        }))
+    }
+
+    /// The stage of life.
+    pub fn stage(&self) -> Stage {
+        self.lifecycle.stage()
+    }
+
+    /// Whether nothing is scored just now.
+    pub fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Acquire)
+    }
+
+    pub(super) fn trouble(&self, troubled: bool) {
+        self.troubled.store(troubled, Ordering::Release);
+        if !troubled {
+            self.lifecycle.advance(Stage::Ready);
+        }
+    }
+
+    /// Whether the process is to end.
+    pub fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Ends the process in order, as SIGTERM does.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`StreamError`] for what does not pass by itself; its exit code says whose fault it is.
+pub fn run(settings: &StreamSettings) -> Result<(), StreamError> {
+    telemetry::start_log(&settings.telemetry, std::io::stderr);
+    let shared = Shared::new(settings)?;
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, shared.stop.clone()).map_err(StreamError::io("watch for signals"))?;
+    }
+    run_shared(settings, &shared)
+}
+
+/// The same with a state that somebody else looks at too.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_shared(settings: &StreamSettings, shared: &Arc<Shared>) -> Result<(), StreamError> {
+    watch_the_end(shared);
+    if let Some(address) = server::start(&settings.server.bind, shared)? {
+        tracing::info!(%address, "metrics and health");
+    }
+    let weak = Arc::downgrade(shared);
+    shared
+        .metrics
+        .shared
+        .observe_store(move || weak.upgrade().map(|shared| *shared.figures.lock()).unwrap_or_default());
+    let _watch = shared.life.as_ref().and_then(ModelLife::watch);
+    let mut pause = Duration::from_millis(500);
+    loop {
+        let begin = Instant::now();
+        let ended = session::run(settings, shared);
+        shared.trouble(true);
+        let error = match ended {
+            Ok(()) => {
+                tracing::info!("ended in order");
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if !error.is_passing() {
+            return Err(error);
+        }
+        if shared.stopping() {
+            tracing::warn!(%error, "ended before the session did; the next start does what is left");
+            return Ok(());
+        }
+        shared.metrics.sessions_lost.inc();
+        if begin.elapsed() > GOOD {
+            pause = Duration::from_millis(500);
+        }
+        tracing::error!(%error, pause = pause.as_secs_f64(), "the session is over, the next begins after a pause");
+        let until = Instant::now() + pause;
+        while Instant::now() < until && !shared.stopping() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        if shared.stopping() {
+            return Ok(());
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Sees to it that a shutdown takes no longer than it may.
+fn watch_the_end(shared: &Arc<Shared>) {
+    let shared = Arc::downgrade(shared);
+    std::thread::spawn(move || {
+        let mut since: Option<Instant> = None;
+        while let Some(shared) = shared.upgrade() {
+            if shared.stopping() {
+                shared.lifecycle.advance(Stage::Draining);
+                let elapsed = since.get_or_insert_with(Instant::now).elapsed();
+                shared.hurry.store(elapsed > HURRY, Ordering::Release);
+                if elapsed > GIVE_UP {
+                    tracing::error!("the shutdown takes too long; what is not committed is done again by the next");
+                    std::process::exit(75);
+                }
+            }
+            drop(shared);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+}

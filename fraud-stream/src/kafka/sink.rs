@@ -1,0 +1,276 @@
+//! Sends a batch and commits it.
+//!
+//! Exactly once: predictions, dead letters, the journal's message and the offsets stand in one Kafka transaction.
+//! At least once: the same in this order, each acknowledged before the next. Either way a batch that failed is
+//! sent again as it was; nothing is observed twice and nothing advances before it is in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use super::client::{Deliveries, JOURNAL, Watching};
+use super::crash::{Crash, CrashPoint};
+use super::error::StreamError;
+use super::outputs::{Outgoing, Outputs};
+use super::settings::{Delivery, StreamSettings};
+use super::source::Topics;
+
+/// How long one call into the client library may block.
+const STEP: Duration = Duration::from_secs(1);
+/// Longest pause before a failed batch is sent again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why a try failed.
+enum Failure {
+    /// Abort, and send the batch again.
+    Again(KafkaError),
+    /// Nothing of this connection can go on.
+    Over(StreamError),
+}
+
+/// Sends and commits.
+pub(super) struct Sink {
+    producer: BaseProducer<Deliveries>,
+    consumer: Arc<BaseConsumer<Watching>>,
+    topics: Topics,
+    predictions_topic: String,
+    dead_letter_topic: String,
+    journal_topic: String,
+    delivery: Delivery,
+    transactional_id: String,
+    crash: Arc<Crash>,
+    /// Set when the process must end soon: a broker that does not answer is not waited for any more.
+    hurry: Arc<AtomicBool>,
+}
+
+impl Sink {
+    /// A sink over a producer that is ready to begin transactions.
+    pub(super) fn new(
+        settings: &StreamSettings,
+        (producer, consumer): (BaseProducer<Deliveries>, Arc<BaseConsumer<Watching>>),
+        (crash, hurry): (Arc<Crash>, Arc<AtomicBool>),
+    ) -> Self {
+        Self {
+            producer,
+            consumer,
+            topics: Topics::new(settings),
+            predictions_topic: settings.kafka.predictions_topic.clone(),
+            dead_letter_topic: settings.kafka.dead_letter_topic.clone(),
+            journal_topic: settings.kafka.journal_topic.clone(),
+            delivery: settings.kafka.delivery,
+            transactional_id: settings.kafka.transactional_id.clone(),
+            crash,
+            hurry,
+        }
+    }
+
+    /// Sends a batch until it is in. Where the journal goes on after its message; -1 without one.
+    ///
+    /// # Errors
+    /// [`StreamError`] when this connection cannot go on; then it is not known whether the batch is in.
+    pub(super) fn commit(&self, outputs: &Outputs) -> Result<i64, StreamError> {
+        let mut pause = Duration::from_millis(50);
+        let mut cut = false;
+        loop {
+            let tried = match self.delivery {
+                Delivery::ExactlyOnce => self.transaction(outputs, cut),
+                Delivery::AtLeastOnce => self.plain(outputs, cut),
+            };
+            let error = match tried {
+                Ok(()) => {
+                    self.crash.pass(CrashPoint::AfterCommit);
+                    return Ok(self.producer.context().journal_offset() + 1);
+                }
+                Err(Failure::Over(error)) => return Err(error),
+                Err(Failure::Again(error)) => error,
+            };
+            cut |= error.rdkafka_error_code() == Some(Code::MessageSizeTooLarge);
+            tracing::warn!(%error, "a batch was not taken, it is sent again");
+            if self.delivery == Delivery::ExactlyOnce {
+                self.abort()?;
+            }
+            if self.hurry.load(Ordering::Acquire) {
+                return Err(StreamError::SessionOver { problem: error.to_string() });
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn transaction(&self, outputs: &Outputs, cut: bool) -> Result<(), Failure> {
+        self.producer.begin_transaction().map_err(|error| self.sort(error))?;
+        self.send(outputs, cut)?;
+        self.crash.pass(CrashPoint::AfterProduce);
+        let list = self.topics.list(&outputs.ends, &outputs.note).map_err(Failure::Over)?;
+        let group = self.consumer.group_metadata().ok_or_else(|| {
+            Failure::Over(StreamError::Internal("the consumer has no group to commit for".to_owned()))
+        })?;
+        if list.count() > 0 {
+            self.insist(|| self.producer.send_offsets_to_transaction(&list, &group, STEP))?;
+        }
+        self.crash.pass(CrashPoint::BeforeCommit);
+        self.insist(|| self.producer.commit_transaction(STEP))
+    }
+
+    fn plain(&self, outputs: &Outputs, cut: bool) -> Result<(), Failure> {
+        self.send(outputs, cut)?;
+        self.crash.pass(CrashPoint::BeforeCommit);
+        let list = self.topics.list(&outputs.ends, &outputs.note).map_err(Failure::Over)?;
+        if list.count() > 0 {
+            self.consumer.commit(&list, CommitMode::Sync).map_err(Failure::Again)?;
+        }
+        Ok(())
+    }
+
+    /// Hands over every message and waits until all are acknowledged. At least once, the journal's follows when
+    /// the others are.
+    fn send(&self, outputs: &Outputs, cut: bool) -> Result<(), Failure> {
+        self.producer.context().begin();
+        for Outgoing { dead, key, value, headers } in outputs.messages(cut) {
+            let topic = if dead { &self.dead_letter_topic } else { &self.predictions_topic };
+            let mut record = BaseRecord::with_opaque_to(topic, 0).headers(headers);
+            record.key = key;
+            record.payload = value;
+            self.queue(record)?;
+        }
+        if self.delivery == Delivery::AtLeastOnce {
+            self.drain()?;
+            self.crash.pass(CrashPoint::AfterProduce);
+        }
+        if !outputs.journal.is_empty() {
+            let record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&self.journal_topic, JOURNAL)
+                .partition(0)
+                .key(self.transactional_id.as_bytes())
+                .payload(outputs.journal.as_slice());
+            self.queue(record)?;
+        }
+        self.drain()
+    }
+
+    fn queue(&self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), Failure> {
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((error, back)) if error.rdkafka_error_code() == Some(Code::QueueFull) => {
+                    record = back;
+                    self.producer.poll(Duration::from_millis(1));
+                }
+                Err((error, _)) => return Err(self.sort(error)),
+            }
+        }
+    }
+
+    /// Waits for acknowledgements in small steps: the library's own flush looks every 100 ms only.
+    fn drain(&self) -> Result<(), Failure> {
+        let begin = Instant::now();
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(Duration::from_millis(1));
+            if self.hurry.load(Ordering::Acquire) && begin.elapsed() > 5 * STEP {
+                let problem = "the broker does not acknowledge, and the process is to end".to_owned();
+                return Err(Failure::Over(StreamError::SessionOver { problem }));
+            }
+        }
+        self.producer.context().failure().map_or(Ok(()), |error| Err(self.sort(error)))
+    }
+
+    /// Calls again what ran into its time limit.
+    fn insist(&self, call: impl Fn() -> Result<(), KafkaError>) -> Result<(), Failure> {
+        let begin = Instant::now();
+        loop {
+            let error = match call() {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let again = match &error {
+                KafkaError::Transaction(inner) => inner.is_retriable() && !inner.is_fatal(),
+                KafkaError::Flush(_) => true,
+                _ => false,
+            };
+            if !again {
+                return Err(self.sort(error));
+            }
+            if self.hurry.load(Ordering::Acquire) && begin.elapsed() > 5 * STEP {
+                return Err(Failure::Over(StreamError::SessionOver { problem: error.to_string() }));
+            }
+        }
+    }
+
+    /// Ends the transaction without effect.
+    fn abort(&self) -> Result<(), StreamError> {
+        let begin = Instant::now();
+        loop {
+            // Reports of messages that failed must be taken, or the abort waits for them.
+            self.producer.poll(Duration::ZERO);
+            match self.producer.abort_transaction(STEP) {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && !error.is_fatal() => {
+                    if self.hurry.load(Ordering::Acquire) && begin.elapsed() > 5 * STEP {
+                        return Err(StreamError::SessionOver { problem: error.to_string() });
+                    }
+                }
+                Err(error) => match self.sort(error) {
+                    Failure::Over(error) => return Err(error),
+                    Failure::Again(error) => return Err(StreamError::SessionOver { problem: error.to_string() }),
+                },
+            }
+        }
+    }
+
+    fn sort(&self, error: KafkaError) -> Failure {
+        if let Some((code, problem)) = self.producer.client().fatal_error() {
+            return Failure::Over(self.fatal(code, problem));
+        }
+        if let KafkaError::Transaction(inner) = &error {
+            if inner.is_fatal() {
+                return Failure::Over(self.fatal(inner.code(), inner.string()));
+            }
+            if !inner.txn_requires_abort() && !inner.is_retriable() {
+                return Failure::Over(self.fatal(inner.code(), inner.string()));
+            }
+        }
+        match StreamError::from_kafka("send a batch", &error) {
+            refused @ StreamError::Unauthorised { .. } => Failure::Over(refused),
+            _ => Failure::Again(error),
+        }
+    }
+
+    fn fatal(&self, code: Code, problem: String) -> StreamError {
+        match code {
+            Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::FencedInstanceId => {
+                StreamError::Fenced { transactional_id: self.transactional_id.clone() }
+            }
+            _ => StreamError::SessionOver { problem },
+        }
+    }
+}
+
+/// Takes over the transactional id: whoever had it is fenced, and what it left open is aborted.
+///
+/// # Errors
+/// [`StreamError`]; `stop` ends the waiting for a broker that does not answer.
+pub(super) fn take_over(
+    producer: &BaseProducer<Deliveries>,
+    settings: &StreamSettings,
+    stop: &dyn Fn() -> bool,
+) -> Result<(), StreamError> {
+    if settings.kafka.delivery == Delivery::AtLeastOnce {
+        return Ok(());
+    }
+    loop {
+        match producer.init_transactions(STEP * 5) {
+            Ok(()) => return Ok(()),
+            Err(KafkaError::Transaction(error)) if error.is_retriable() && !error.is_fatal() => {
+                tracing::warn!(error = error.string(), "the broker does not give us the transactional id yet");
+                if stop() {
+                    return Err(StreamError::SessionOver { problem: error.string() });
+                }
+            }
+            Err(error) => return Err(StreamError::from_kafka("take over the transactional id", &error)),
+        }
+    }
+}

@@ -1,0 +1,533 @@
+//! A real broker, a producer, the real binary, and a reader of what was committed.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+/// Whether the long variants run.
+#[allow(clippy::disallowed_methods)] // No setting of the program.
+pub fn long() -> bool {
+    std::env::var_os("FRAUD_TEST_ALL").is_some()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A broker of one's own; gone when dropped.
+pub struct Kafka {
+    home: tempfile::TempDir,
+    pub address: String,
+}
+
+impl Kafka {
+    pub fn start() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let address = script("start", home.path());
+        Self { home, address }
+    }
+
+    /// One broker for all tests that leave it alone.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Kafka>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let fresh = Arc::new(Self::start());
+            *shared = Arc::downgrade(&fresh);
+            fresh
+        })
+    }
+
+    pub fn kill(&self) {
+        script("kill", self.home.path());
+    }
+
+    pub fn restart(&self) {
+        script("start", self.home.path());
+    }
+
+    pub fn topic(&self, name: &str, partitions: u32) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", &self.address).create().unwrap();
+        let topic = NewTopic::new(name, i32::try_from(partitions).unwrap(), TopicReplication::Fixed(1));
+        let made = wait(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
+    }
+}
+
+/// Waits for a future that other threads complete.
+fn wait<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::task::Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+            std::task::Poll::Ready(answer) => return answer,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        script("remove", self.home.path());
+    }
+}
+
+fn script(command: &str, home: &Path) -> String {
+    let output = Command::new(root().join("scripts/kafka.sh"))
+        .arg(command)
+        .arg(home)
+        .env("KAFKA_HEAP", "400m")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "kafka.sh {command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Topics and settings of one test.
+pub struct World {
+    pub kafka: Arc<Kafka>,
+    pub name: String,
+    pub folder: tempfile::TempDir,
+    pub partitions: u32,
+    pub extra: Vec<(String, String)>,
+    logs: std::cell::Cell<u32>,
+}
+
+impl World {
+    /// Makes the topics.
+    pub fn new(kafka: Arc<Kafka>, name: &str, partitions: u32) -> Self {
+        let world = Self {
+            kafka,
+            name: name.to_owned(),
+            folder: tempfile::tempdir().unwrap(),
+            partitions,
+            extra: Vec::new(),
+            logs: std::cell::Cell::new(0),
+        };
+        for (topic, count) in [("input", partitions), ("predictions", 2), ("labels", 2), ("dead", 1)] {
+            world.kafka.topic(&world.topic(topic), count);
+        }
+        world
+    }
+
+    pub fn topic(&self, which: &str) -> String {
+        format!("{}-{which}", self.name)
+    }
+
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.extra.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// Another stream over the same input and labels.
+    pub fn twin(&self, name: &str) -> Self {
+        let twin = Self {
+            kafka: self.kafka.clone(),
+            name: name.to_owned(),
+            folder: tempfile::tempdir().unwrap(),
+            partitions: self.partitions,
+            extra: self.extra.clone(),
+            logs: std::cell::Cell::new(0),
+        };
+        for (topic, count) in [("predictions", 2), ("dead", 1)] {
+            twin.kafka.topic(&twin.topic(topic), count);
+        }
+        let mut twin = twin;
+        twin.set("kafka.input_topic", &self.topic("input"));
+        twin.set("labels.topic", &self.topic("labels"));
+        twin
+    }
+
+    /// Starts the binary.
+    pub fn start(&self, more: &[(&str, &str)]) -> Instance {
+        let number = self.logs.get();
+        self.logs.set(number + 1);
+        let log = self.folder.path().join(format!("log.{number}"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fraud-stream"));
+        command.arg("run").stderr(File::create(&log).unwrap()).stdout(Stdio::null());
+        let state = self.folder.path().join("state");
+        let mut set = |key: &str, value: &str| {
+            command.arg("--set").arg(format!("{key}={value}"));
+        };
+        set("kafka.brokers", &self.kafka.address);
+        set("kafka.input_topic", &self.topic("input"));
+        set("kafka.predictions_topic", &self.topic("predictions"));
+        set("kafka.dead_letter_topic", &self.topic("dead"));
+        set("kafka.journal_topic", &self.topic("journal"));
+        set("labels.topic", &self.topic("labels"));
+        set("kafka.group", &self.name);
+        set("kafka.transactional_id", &self.name);
+        set("server.bind", "127.0.0.1:0");
+        set("state.folder", state.to_str().unwrap());
+        for (key, value) in &self.extra {
+            set(key, value);
+        }
+        for (key, value) in more {
+            set(key, value);
+        }
+        Instance { child: command.spawn().unwrap(), log }
+    }
+
+    /// Runs the binary until everything there is is answered.
+    pub fn finish(&self) {
+        let mut last = self.start(&[("test.stop_at_end", "true")]);
+        let status = last.wait();
+        assert_eq!(status, Some(0), "{}", last.log());
+    }
+
+    pub fn log_text(&self, number: u32) -> String {
+        std::fs::read_to_string(self.folder.path().join(format!("log.{number}"))).unwrap_or_default()
+    }
+
+    /// Everything committed to a topic.
+    pub fn read(&self, which: &str) -> Vec<Record> {
+        read_topic(&self.kafka.address, &self.topic(which))
+    }
+}
+
+/// A running binary; killed when dropped.
+pub struct Instance {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Instance {
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    }
+
+    /// Waits for the end; the exit code, none after a signal. Gives up after five minutes.
+    pub fn wait(&mut self) -> Option<i32> {
+        let until = Instant::now() + Duration::from_mins(5);
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("it does not end:\n{}", self.log());
+    }
+
+    /// Waits until it ended by itself or the time is over; whether it ended.
+    pub fn ended_within(&mut self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            if self.child.try_wait().unwrap().is_some() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    /// Waits until the log says something.
+    pub fn wait_for(&mut self, text: &str) {
+        let until = Instant::now() + Duration::from_mins(3);
+        while !self.log().contains(text) {
+            assert!(Instant::now() < until, "no `{text}` in:\n{}", self.log());
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("ended with {status} before `{text}`:\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// GET of a path of its HTTP port.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        use std::io::{Read, Write};
+        let log = self.log();
+        let address = log.lines().find_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some(line.get("address")?.as_str()?.to_owned())
+        });
+        let mut connection = std::net::TcpStream::connect(address.expect("an address in the log")).unwrap();
+        write!(connection, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut text = String::new();
+        connection.read_to_string(&mut text).unwrap();
+        let status = text.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, text.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A record as read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+    pub headers: BTreeMap<String, Vec<u8>>,
+}
+
+impl Record {
+    pub fn header(&self, name: &str) -> &str {
+        std::str::from_utf8(self.headers.get(name).map_or(&b""[..], Vec::as_slice)).unwrap()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.value).unwrap()
+    }
+
+    /// (partition, offset) of the input record that a prediction answers.
+    pub fn input(&self) -> (i32, i64) {
+        let (partition, offset) = self.header("input").split_once(':').unwrap();
+        (partition.parse().unwrap(), offset.parse().unwrap())
+    }
+}
+
+/// Everything committed to a topic.
+pub fn read_topic(brokers: &str, topic: &str) -> Vec<Record> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "reader")
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .create()
+        .unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(30)).unwrap();
+    let count = metadata.topics()[0].partitions().len();
+    let mut list = TopicPartitionList::new();
+    for partition in 0..count {
+        list.add_partition_offset(topic, i32::try_from(partition).unwrap(), Offset::Beginning).unwrap();
+    }
+    consumer.assign(&list).unwrap();
+    let (mut records, mut ended) = (Vec::new(), HashSet::new());
+    while ended.len() < count {
+        match consumer.poll(Duration::from_secs(1)) {
+            None => {}
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                ended.insert(partition);
+            }
+            Some(Err(error)) => eprintln!("reading {topic}: {error}"),
+            Some(Ok(message)) => {
+                let headers = message.headers().map_or_else(BTreeMap::new, |headers| {
+                    headers.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect()
+                });
+                records.push(Record {
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    key: message.key().unwrap_or_default().to_vec(),
+                    value: message.payload().unwrap_or_default().to_vec(),
+                    headers,
+                });
+            }
+        }
+    }
+    records
+}
+
+/// Fails the test when a message is not taken.
+pub struct Strict;
+
+impl ClientContext for Strict {}
+
+impl ProducerContext for Strict {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            panic!("a message of the test was not taken: {error}");
+        }
+    }
+}
+
+/// A plain, idempotent producer.
+pub fn producer(brokers: &str) -> BaseProducer<Strict> {
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", "300000")
+        .set("queue.buffering.max.ms", "2")
+        .create_with_context(Strict)
+        .unwrap()
+}
+
+/// What goes to a topic.
+pub struct Sent<'a> {
+    pub partition: i32,
+    pub key: &'a str,
+    pub value: Option<&'a [u8]>,
+    pub millis: Option<i64>,
+    pub headers: &'a [(&'a str, &'a str)],
+}
+
+impl<'a> Sent<'a> {
+    pub fn new(partition: i32, key: &'a str, value: &'a [u8]) -> Self {
+        Self { partition, key, value: Some(value), millis: None, headers: &[] }
+    }
+}
+
+pub fn send(producer: &BaseProducer<Strict>, topic: &str, sent: &Sent<'_>) {
+    let mut record: BaseRecord<'_, str, [u8]> = BaseRecord::to(topic).partition(sent.partition).key(sent.key);
+    record.payload = sent.value;
+    record.timestamp = sent.millis;
+    if !sent.headers.is_empty() {
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in sent.headers {
+            headers = headers.insert(Header { key, value: Some(*value) });
+        }
+        record = record.headers(headers);
+    }
+    loop {
+        match producer.send(record) {
+            Ok(()) => break,
+            Err((_, back)) => record = back,
+        }
+        producer.poll(Duration::from_millis(10));
+    }
+    producer.poll(Duration::ZERO);
+}
+
+pub fn flush(producer: &BaseProducer<Strict>) {
+    producer.flush(Duration::from_mins(5)).unwrap();
+}
+
+/// A small deterministic source of chance.
+pub struct Chance(u64);
+
+impl Chance {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        // Steele's SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
+
+/// Payments over forty days, in order of arrival: some late, some too late, some repeated, some again with other
+/// content.
+pub struct Payments {
+    pub lines: Vec<String>,
+    /// The customer of each, who is the key.
+    pub customers: Vec<u64>,
+}
+
+const BEGIN: i64 = 1_522_540_800;
+const DAYS: u64 = 40;
+
+pub fn payments(count: usize, seed: u64) -> Payments {
+    let mut chance = Chance::new(seed);
+    let (mut lines, mut customers) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let mut made: Vec<(u64, u64, u64, i64)> = Vec::new();
+    let line = |id: usize, (customer, terminal, cents, time): (u64, u64, u64, i64)| {
+        format!(
+            "{{\"transaction_id\":{id},\"customer_id\":\"c{customer}\",\"terminal_id\":{terminal},\
+             \"tx_amount\":{}.{:02},\"tx_time_seconds\":{time}}}",
+            cents / 100,
+            cents % 100
+        )
+    };
+    let mut ids: Vec<usize> = Vec::new();
+    for index in 0..count {
+        let now = BEGIN + i64::try_from(index as u64 * DAYS * 86_400 / count as u64).unwrap();
+        let kind = chance.below(100);
+        if kind < 3 && !made.is_empty() {
+            // The same payment again, now and then with another amount.
+            let which = usize::try_from(chance.below(made.len() as u64)).unwrap();
+            let mut again = made[which];
+            again.2 += u64::from(kind == 0) * (1 + chance.below(3));
+            lines.push(line(ids[which], again));
+            customers.push(again.0);
+            continue;
+        }
+        let behind = match kind {
+            3..10 => chance.below(80_000),
+            10 => 86_400 + chance.below(5 * 86_400),
+            _ => chance.below(30),
+        };
+        let payment =
+            (chance.below(300), chance.below(500), 100 + chance.below(30_000), now - i64::try_from(behind).unwrap());
+        lines.push(line(index, payment));
+        customers.push(payment.0);
+        made.push(payment);
+        ids.push(index);
+    }
+    Payments { lines, customers }
+}
+
+/// What `replay --order arrival` makes of lines: one assessment, or none, per line.
+pub fn replayed(lines: &[String]) -> Vec<Option<Vec<u8>>> {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in.jsonl"), folder.path().join("out.jsonl"));
+    std::fs::write(&input, lines.join("\n")).unwrap();
+    let done = Command::new(env!("CARGO_BIN_EXE_fraud-stream"))
+        .args(["replay", "--order", "arrival", "--input"])
+        .arg(&input)
+        .arg("--output")
+        .arg(&output)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let mut rejected = vec![false; lines.len()];
+    let rejects = std::fs::read_to_string(folder.path().join("out.jsonl.rejected.jsonl")).unwrap_or_default();
+    for reject in rejects.lines() {
+        let reject: serde_json::Value = serde_json::from_str(reject).unwrap();
+        rejected[usize::try_from(reject["line"].as_u64().unwrap()).unwrap() - 1] = true;
+    }
+    let text = std::fs::read(&output).unwrap();
+    let mut answers = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let all =
+        rejected.iter().map(|rejected| if *rejected { None } else { answers.next().map(<[u8]>::to_vec) }).collect();
+    assert_eq!(answers.next(), None, "replay answered more than it was asked");
+    all
+}
+
+/// Sets the offset of input partition 0, as an operator's tool does.
+pub fn set_offset(world: &World, offset: i64) {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &world.kafka.address)
+        .set("group.id", &world.name)
+        .create()
+        .unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&world.topic("input"), 0, Offset::Offset(offset)).unwrap();
+    consumer.commit(&list, rdkafka::consumer::CommitMode::Sync).unwrap();
+}

@@ -1,0 +1,129 @@
+//! Scoring by an API over HTTP: sheds, broken answers and refusals on the way to one answer each.
+#![cfg(feature = "kafka")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod kafka_common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kafka_common::{Kafka, Sent, World, flush, producer, send};
+
+#[derive(Default)]
+struct Api {
+    requests: AtomicU64,
+    connections: AtomicU64,
+    /// Requests that named the key.
+    keyed: AtomicU64,
+}
+
+/// One connection of the API: answers rows with the customer's number as probability; every third request is
+/// turned away, every seventh answered with nonsense; customer 13 is refused.
+fn serve(connection: TcpStream, api: &Api) -> std::io::Result<()> {
+    api.connections.fetch_add(1, Ordering::Relaxed);
+    let mut writer = connection.try_clone()?;
+    let mut reader = BufReader::new(connection);
+    loop {
+        let (mut length, mut line) = (0, String::new());
+        loop {
+            line.clear();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            let lower = line.to_ascii_lowercase();
+            if let Some(value) = lower.strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if lower.starts_with("authorization: bearer sesame") {
+                api.keyed.fetch_add(1, Ordering::Relaxed);
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        let number = api.requests.fetch_add(1, Ordering::Relaxed);
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
+        let (status, text) = match number {
+            n if n % 3 == 1 => ("503 Service Unavailable\r\nRetry-After: 0", "{}".to_owned()),
+            n if n % 7 == 2 => ("200 OK", "[".to_owned()),
+            _ => {
+                let answer = |row: &serde_json::Value| {
+                    if row["customer_id"] == "13" {
+                        serde_json::json!({"error": {"status": 422, "title": "Not a valid transaction"}})
+                    } else {
+                        serde_json::json!({"transaction_id": row["transaction_id"], "decision": "approve",
+                                           "fraud_probability": row["tx_amount"], "model_version": "m7"})
+                    }
+                };
+                ("200 OK", serde_json::Value::from(rows.iter().map(answer).collect::<Vec<_>>()).to_string())
+            }
+        };
+        write!(writer, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{text}", text.len())?;
+    }
+}
+
+#[test]
+fn an_api_that_sheds_and_stumbles_answers_each_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let api = Arc::new(Api::default());
+    let served = api.clone();
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let api = served.clone();
+            std::thread::spawn(move || drop(serve(connection, &api)));
+        }
+    });
+    let mut world = World::new(Kafka::shared(), "remote", 2);
+    let key = world.folder.path().join("key");
+    std::fs::write(&key, "sesame\n").unwrap();
+    world.set("scorer.kind", "http");
+    world.set("scorer.url", &format!("http://{address}"));
+    world.set("scorer.key_file", key.to_str().unwrap());
+    world.set("scorer.request_records", "20");
+    world.set("scorer.concurrency", "3");
+    world.set("scorer.max_backoff", "200ms");
+    world.set("kafka.batch_records", "150");
+    let producer = producer(&world.kafka.address);
+    let topic = world.topic("input");
+    for id in 0..1_000 {
+        let customer = id % 50;
+        let line = format!(
+            "{{\"transaction_id\":{id},\"customer_id\":{customer},\"terminal_id\":1,\"tx_amount\":{id}.25,\
+             \"tx_time_seconds\":1700000000}}"
+        );
+        send(&producer, &topic, &Sent::new(customer % 2, "k", line.as_bytes()));
+    }
+    send(&producer, &topic, &Sent::new(0, "k", b"nonsense"));
+    flush(&producer);
+    for (point, after) in [("after_produce", "2"), ("after_observe", "1")] {
+        let mut instance = world.start(&[("test.crash_at", point), ("test.crash_after", after)]);
+        assert_eq!(instance.wait(), None, "{point} was not reached:\n{}", instance.log());
+    }
+    world.finish();
+    let mut answered: Vec<(u64, String, String)> = world
+        .read("predictions")
+        .iter()
+        .map(|one| {
+            let json = one.json();
+            assert_eq!(one.header("model-version"), "m7");
+            assert_eq!(json["transaction_id"].as_str().unwrap().as_bytes(), one.key);
+            let id: u64 = json["transaction_id"].as_str().unwrap().parse().unwrap();
+            (id, json["fraud_probability"].to_string(), one.header("input").to_owned())
+        })
+        .collect();
+    answered.sort();
+    let expected: Vec<u64> = (0..1_000).filter(|id| id % 50 != 13).collect();
+    assert_eq!(answered.iter().map(|(id, _, _)| *id).collect::<Vec<_>>(), expected);
+    assert!(answered.iter().all(|(id, amount, _)| *amount == format!("{id}.25")));
+    let dead = world.read("dead");
+    let count = |reason: &str| dead.iter().filter(|letter| letter.header("dead-letter-reason") == reason).count();
+    assert_eq!((count("refused"), count("not_json"), dead.len()), (20, 1, 21));
+    let (requests, connections) = (api.requests.load(Ordering::Relaxed), api.connections.load(Ordering::Relaxed));
+    assert_eq!(api.keyed.load(Ordering::Relaxed), requests);
+    assert!(connections * 3 < requests, "{connections} connections for {requests} requests: not kept alive");
+}
