@@ -39,7 +39,7 @@ start_fastapi() {
     "$venv/bin/pip" install --quiet --disable-pip-version-check -r benches/peers/requirements-http.txt
     cp benches/peers/requirements-http.txt "$venv/installed.txt"
   fi
-  (cd benches/peers && MODEL="$(realpath "../../$model")" exec taskset -c "$serve_core" ../../$venv/bin/uvicorn fastapi_app:app \
+  (cd benches/peers && MODEL="$(realpath "../../$model")" exec taskset -c "$serve_core" ../../$venv/bin/python -m uvicorn fastapi_app:app \
     --port 8102 --workers 1 --loop uvloop --http httptools --no-access-log --log-level warning) & fastapi=$!
   pids+=("$fastapi"); wait_for 8102
 }

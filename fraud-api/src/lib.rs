@@ -5,6 +5,7 @@
 //! exchanged while it serves, and a store that survives a restart.
 //!
 //! [`settings::ApiSettings`] in, [`server::run`] out. Nothing in here reads the environment.
+#![allow(clippy::doc_markdown)] // OpenAPI, MLflow and the like are names.
 
 pub mod answer;
 pub mod app;

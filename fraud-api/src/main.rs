@@ -1,4 +1,5 @@
 //! The `fraud-api` command.
+#![allow(clippy::doc_markdown)] // FRAUD_CONFIG is not code in a help text.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
 //! The bare model over the Open Inference Protocol and MLflow's.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::doc_markdown)]
 
 mod common;
 

@@ -313,7 +313,9 @@ impl Client {
             if now < end {
                 match self.options.rate {
                     None => {
-                        while let Some(at) = self.free.pop() {
+                        // As many as there are now: one that is refused at once comes back and waits its turn.
+                        for _ in 0..self.free.len() {
+                            let Some(at) = self.free.pop() else { break };
                             self.send(at, now, now)?;
                         }
                     }

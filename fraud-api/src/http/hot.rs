@@ -6,6 +6,7 @@
 //! gathered into the same families.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -41,7 +42,7 @@ impl HotMetrics {
         let duration = HistogramVec::new(options.buckets(LATENCY_BUCKETS.to_vec()), &LABELS)?;
         // A registry knows a collector by what it announces, and refuses a name that is announced twice: so
         // a name is announced that nothing has.
-        let marker = Desc::new(help("fraud_api_hot_endpoint"), help("unused"), Vec::new(), Default::default())?;
+        let marker = Desc::new(help("fraud_api_hot_endpoint"), help("unused"), Vec::new(), HashMap::new())?;
         let metrics = Self { total, duration, marker };
         registry.register(Box::new(metrics.clone()))?;
         Ok(metrics)

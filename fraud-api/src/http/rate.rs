@@ -30,7 +30,7 @@ impl Caller {
     pub fn at(address: IpAddr) -> Self {
         Self::Address(match address.to_canonical() {
             IpAddr::V6(wide) => IpAddr::V6((wide.to_bits() >> 64 << 64).into()),
-            narrow => narrow,
+            narrow @ IpAddr::V4(_) => narrow,
         })
     }
 }

@@ -110,7 +110,7 @@ fn record(worker: &Worker, row: &[u8]) -> Result<Answer, ApiError> {
     let status = match outcome {
         LabelOutcome::UnknownTransaction => "unknown",
         LabelOutcome::Unchanged => "unchanged",
-        _ => "recorded",
+        LabelOutcome::Applied => "recorded",
     };
     if status == "recorded" {
         worker.shared.metrics.label(fraud);

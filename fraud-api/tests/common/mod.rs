@@ -1,5 +1,5 @@
 //! A service on free ports, and a client that can also misbehave.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Every test file uses its part.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::too_many_arguments)] // Every test file uses its part.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

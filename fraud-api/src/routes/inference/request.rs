@@ -24,6 +24,7 @@ struct Written<'a> {
 
 /// Parameters that mean something here; others are passed over.
 #[derive(Deserialize, Default)]
+#[allow(clippy::struct_field_names)] // The protocol's names.
 struct Parameters {
     binary_data_size: Option<usize>,
     binary_data: Option<bool>,
