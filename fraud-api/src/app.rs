@@ -27,7 +27,7 @@ use crate::routes::console::Recent;
 use crate::settings::ApiSettings;
 
 /// Latest flagged transactions that the console shows.
-pub const RECENT: usize = 50;
+pub const RECENT: usize = 20;
 
 /// Everything that the workers share.
 pub struct Shared {

@@ -6,6 +6,7 @@
 //!
 //! [`settings::ApiSettings`] in, [`server::run`] out. Nothing in here reads the environment.
 
+pub mod answer;
 pub mod app;
 pub mod http;
 pub mod routes;

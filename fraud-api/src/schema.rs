@@ -3,8 +3,8 @@
 #![allow(missing_docs, dead_code, unused_qualifications)] // The documentation is the descriptions; the derives qualify.
 
 use serde::Serialize;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
 /// An identifier: 1 to 128 bytes as text; an integer and its decimal text are the same.

@@ -20,10 +20,10 @@ use fraud_core::service::shutdown::{Lifecycle, Stage};
 use fraud_core::service::telemetry::{TelemetryError, Traces};
 
 use crate::app::{Shared, Worker};
+use crate::http::guard;
 use crate::http::hot::{DURATION, HotMetrics, TOTAL};
 use crate::http::keys::{Keys, KeysError};
 use crate::http::rate::RateLimit;
-use crate::http::guard;
 use crate::settings::{ApiSettings, Management};
 use crate::{routes, state};
 

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use fraud_core::service::settings::{
-    ChaosSettings, DriftSettings, ModelSettings, PolicySettings, Problems, QualitySettings, Settings, Span, StoreSection,
-    TelemetrySettings, TimeSettings,
+    ChaosSettings, DriftSettings, ModelSettings, PolicySettings, Problems, QualitySettings, Settings, Span,
+    StoreSection, TelemetrySettings, TimeSettings,
 };
 use serde::{Deserialize, Serialize};
 

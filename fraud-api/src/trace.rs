@@ -27,11 +27,7 @@ impl Extractor for Headers<'_> {
 
 /// Begins the request's span under the caller's W3C context.
 #[must_use]
-pub fn begin(
-    worker: &Worker,
-    request: &HttpRequest,
-    name: impl FnOnce() -> Cow<'static, str>,
-) -> Option<SdkSpan> {
+pub fn begin(worker: &Worker, request: &HttpRequest, name: impl FnOnce() -> Cow<'static, str>) -> Option<SdkSpan> {
     let traces = worker.shared.traces.as_ref()?;
     let parent = TraceContextPropagator::new().extract(&Headers(request.headers()));
     let tracer = traces.tracer();

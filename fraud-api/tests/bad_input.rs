@@ -66,7 +66,8 @@ fn bodies_that_are_no_transaction() {
             assert!(!answer.text().contains("xxxx"), "the answer repeats what may identify somebody");
         }
     }
-    let invalid = request(service.address, "POST", "/predict", &[("content-type", "application/json")], b"{\"a\": \"\xff\"}");
+    let invalid =
+        request(service.address, "POST", "/predict", &[("content-type", "application/json")], b"{\"a\": \"\xff\"}");
     assert_eq!(invalid.status, 400);
     unharmed(&service);
 }
@@ -75,7 +76,8 @@ fn bodies_that_are_no_transaction() {
 fn types_encodings_and_sizes() {
     let service = service();
     let body = transaction("a", 1, 2, 10.0, 1);
-    let post = |headers: &[(&str, &str)], body: &[u8]| request(service.address, "POST", "/predict", headers, body).status;
+    let post =
+        |headers: &[(&str, &str)], body: &[u8]| request(service.address, "POST", "/predict", headers, body).status;
     assert_eq!(post(&[("content-type", "text/plain")], body.as_bytes()), 415);
     assert_eq!(post(&[("content-type", "application/x-www-form-urlencoded")], body.as_bytes()), 415);
     assert_eq!(post(&[("content-type", "application/json"), ("content-encoding", "gzip")], body.as_bytes()), 415);
@@ -148,7 +150,10 @@ fn garbage_smuggling_and_slowness() {
     assert!(read_answer(&mut trickle).is_none_or(|answer| answer.status == 408));
     let mut half = TcpStream::connect(service.address).unwrap();
     half.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    half.write_all(b"POST /predict HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: 200\r\n\r\n{\"tr").unwrap();
+    half.write_all(
+        b"POST /predict HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: 200\r\n\r\n{\"tr",
+    )
+    .unwrap();
     assert_eq!(read_answer(&mut half).unwrap().status, 408);
     // A body that is broken off is nobody's transaction.
     let mut broken = TcpStream::connect(service.address).unwrap();

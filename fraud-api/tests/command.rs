@@ -19,10 +19,18 @@ fn bad_settings_are_all_listed_and_end_with_64() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.toml");
     std::fs::write(&path, "[server]\nbnd = \"x\"\nworkers = \"many\"\n[chaos]\nstartup_delay = \"5s\"\n").unwrap();
-    let run = command().arg("--check-config").arg("--config").arg(&path).env("FRAUD__MODEL__WATCH", "often").output().unwrap();
+    let run = command()
+        .arg("--check-config")
+        .arg("--config")
+        .arg(&path)
+        .env("FRAUD__MODEL__WATCH", "often")
+        .output()
+        .unwrap();
     assert_eq!(run.status.code(), Some(64));
     let text = String::from_utf8(run.stderr).unwrap();
-    for key in ["server.bnd: no such key, did you mean `bind`?", "server.workers: ", "chaos.startup_delay: ", "model.watch: "] {
+    for key in
+        ["server.bnd: no such key, did you mean `bind`?", "server.workers: ", "chaos.startup_delay: ", "model.watch: "]
+    {
         assert!(text.contains(key), "{key} in {text}");
     }
     let good = command().arg("--check-config").output().unwrap();

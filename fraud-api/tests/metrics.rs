@@ -17,7 +17,8 @@ fn declared(text: &str) -> BTreeSet<String> {
             family = (name.to_owned(), kind.to_owned());
         } else if !line.starts_with('#') {
             let labels = line.split_once('{').map_or("", |(_, rest)| rest.rsplit_once('}').unwrap().0);
-            let mut names: Vec<&str> = labels.split("\",").filter_map(|pair| pair.split_once('=')).map(|(name, _)| name).collect();
+            let mut names: Vec<&str> =
+                labels.split("\",").filter_map(|pair| pair.split_once('=')).map(|(name, _)| name).collect();
             names.retain(|name| *name != "le");
             names.sort_unstable();
             declared.insert(format!("{} {} {}", family.0, family.1, names.join(",")).trim().to_owned());

@@ -22,8 +22,16 @@ fn the_request_of_the_courses_is_answered_in_full() {
     assert_eq!(said["model_type"], "onnx");
     assert_eq!(said["history_complete"], false);
     for field in [
-        "risk_level", "decision", "decision_source", "reasons", "duplicate", "late", "model_version", "policy_version",
-        "prediction_time", "confidence_score",
+        "risk_level",
+        "decision",
+        "decision_source",
+        "reasons",
+        "duplicate",
+        "late",
+        "model_version",
+        "policy_version",
+        "prediction_time",
+        "confidence_score",
     ] {
         assert!(!said[field].is_null(), "{field}");
     }
@@ -108,7 +116,9 @@ fn the_far_future_is_refused_and_the_near_one_taken() {
     let service = Service::start(settings());
     let at = |seconds: i64| {
         let time = fraud_core::service::clock::unix_seconds() + seconds;
-        format!(r#"{{"transaction_id": "{time}", "customer_id": 1, "terminal_id": 1, "tx_amount": 1, "tx_time_seconds": {time}}}"#)
+        format!(
+            r#"{{"transaction_id": "{time}", "customer_id": 1, "terminal_id": 1, "tx_amount": 1, "tx_time_seconds": {time}}}"#
+        )
     };
     assert_eq!(service.predict(&at(240)).status, 200);
     let refused = service.predict(&at(400));
@@ -122,7 +132,8 @@ fn labels_are_recorded_and_reach_the_terminals_risk() {
     // The share of fraud at terminal 2, as a payment on the 20th sees it.
     let risk = |service: &Service| {
         let options = fraud_core::ParseOptions::default();
-        let payment = fraud_core::Parsed::from_json(transaction("x", 9, 2, 10.0, 20).as_bytes(), options).unwrap().transaction;
+        let payment =
+            fraud_core::Parsed::from_json(transaction("x", 9, 2, 10.0, 20).as_bytes(), options).unwrap().transaction;
         let scorer = service.shared.life.shared().load();
         let mut profile = fraud_core::features::Profile::default();
         service.shared.store.peek(&payment, scorer.profile_plan(), &mut profile).unwrap();
@@ -159,7 +170,8 @@ fn answers_have_the_fields_that_the_document_says() {
     let document: Value = serde_json::from_str(&service.get("/openapi.json").text()).unwrap();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     let schema = &document["components"]["schemas"]["AssessmentBody"];
-    let mut required: Vec<&str> = schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let mut required: Vec<&str> =
+        schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     required.sort_unstable();
     let said = service.predict(&transaction("a", 1, 2, 10.0, 1)).json();
     let mut fields: Vec<&str> = said.as_object().unwrap().keys().map(String::as_str).collect();

@@ -29,7 +29,10 @@ fn version_two_of_the_inference_protocol() {
     let info = service.shared.life.info().unwrap();
     let base = format!("/v2/models/{}", info.name);
     let metadata = service.get(&base).json();
-    assert_eq!((metadata["name"].as_str(), metadata["versions"][0].as_str()), (Some(&*info.name), Some(&*info.version)));
+    assert_eq!(
+        (metadata["name"].as_str(), metadata["versions"][0].as_str()),
+        (Some(&*info.name), Some(&*info.version))
+    );
     assert_eq!(metadata["inputs"][0]["shape"], json!([-1, 15]));
     assert_eq!(service.get(&format!("{base}/ready")).json()["ready"], true);
     let flat: Vec<f32> = rows().concat();
@@ -46,7 +49,10 @@ fn version_two_of_the_inference_protocol() {
         assert_eq!(numbers(&said["outputs"][0]["data"]), expected(&service));
         assert_eq!(said["outputs"][1]["datatype"], "INT64");
     }
-    let wrong = service.post(&format!("{base}/infer"), r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}"#);
+    let wrong = service.post(
+        &format!("{base}/infer"),
+        r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}"#,
+    );
     assert_eq!(wrong.status, 400);
     assert!(wrong.json()["error"].is_string());
     assert_eq!(service.get(&format!("{base}/versions/none")).status, 404);
@@ -87,7 +93,9 @@ fn mlflow_in_four_formats() {
         service.shared.life.shared().load().model().unwrap().features().names().map(str::to_owned).collect();
     let records: Vec<Value> = rows()
         .iter()
-        .map(|row| names.iter().cloned().zip(row.iter().map(|value| json!(value))).collect::<serde_json::Map<_, _>>().into())
+        .map(|row| {
+            names.iter().cloned().zip(row.iter().map(|value| json!(value))).collect::<serde_json::Map<_, _>>().into()
+        })
         .collect();
     for body in [
         json!({"dataframe_split": {"columns": names, "data": rows()}}),
@@ -101,5 +109,8 @@ fn mlflow_in_four_formats() {
     }
     let wrong = service.post("/invocations", r#"{"inputs": "x"}"#);
     assert_eq!((wrong.status, wrong.json()["error_code"].as_str()), (400, Some("BAD_REQUEST")));
-    assert_eq!((service.get("/ping").status, service.get("/version").text()), (200, env!("CARGO_PKG_VERSION").to_owned()));
+    assert_eq!(
+        (service.get("/ping").status, service.get("/version").text()),
+        (200, env!("CARGO_PKG_VERSION").to_owned())
+    );
 }

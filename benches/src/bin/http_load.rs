@@ -117,7 +117,11 @@ impl Requests {
                 body,
                 "{{\"transaction_id\": \"{:x}-{}\", \"customer_id\": {customer}, \"terminal_id\": {terminal}, \
                  \"tx_amount\": {}.{:02}, \"tx_datetime\": \"{day} {hour:02}:{minute:02}:{:02}\"}}",
-                self.run, self.count, cents / 100, cents % 100, second % 60
+                self.run,
+                self.count,
+                cents / 100,
+                cents % 100,
+                second % 60
             );
         }
         into.clear();
@@ -403,7 +407,8 @@ fn main() -> io::Result<()> {
     let after = pid.and_then(usage);
     let outcome = client.outcome;
     let good = outcome.accepted.len();
-    let statuses: Vec<String> = outcome.statuses.iter().map(|(status, count)| format!("\"{status}\": {count}")).collect();
+    let statuses: Vec<String> =
+        outcome.statuses.iter().map(|(status, count)| format!("\"{status}\": {count}")).collect();
     print!(
         "{{\"sent\": {}, \"ok\": {good}, \"ok_per_second\": {:.0}, \"statuses\": {{{}}}, \"timeouts\": {}, \"broken\": {}, \
          \"behind_ms\": {:.1}, \"latency_us\": {}, \"accepted_us\": {}",

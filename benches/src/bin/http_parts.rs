@@ -39,16 +39,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         format!(
             "{{\"transaction_id\": \"run-{at}\", \"customer_id\": {customer}, \"terminal_id\": {terminal}, \
              \"tx_amount\": {}.{:02}, \"tx_datetime\": \"2026-01-31 12:{:02}:{:02}\"}}",
-            at % 200, at % 100, at / 6_000 % 60, at / 100 % 60
+            at % 200,
+            at % 100,
+            at / 6_000 % 60,
+            at / 100 % 60
         )
     };
     let bodies: Vec<String> = (0..COUNT).map(body).collect();
     let options = ParseOptions::default();
     time("parse and validate", COUNT, |at| Parsed::from_json(bodies[at].as_bytes(), options));
-    let transactions: Vec<Transaction> = bodies
-        .iter()
-        .filter_map(|body| Some(Parsed::from_json(body.as_bytes(), options).ok()?.transaction))
-        .collect();
+    let transactions: Vec<Transaction> =
+        bodies.iter().filter_map(|body| Some(Parsed::from_json(body.as_bytes(), options).ok()?.transaction)).collect();
     let mut profile = Profile::default();
     time("observe", COUNT, |at| store.observe(&transactions[at], scorer.profile_plan(), &mut profile));
     let mut profiles = Vec::with_capacity(COUNT);

@@ -35,10 +35,6 @@ pub async fn read(
     admission: &Admission,
     limits: Limits,
 ) -> Result<Bytes, ApiError> {
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|bytes| bytes > limits.bytes as u64) {
-        return Err(ApiError::BodyTooLarge { limit: limits.bytes });
-    }
     let mut body = Body { first: Bytes::new(), rest: BytesMut::new(), limit: limits.bytes };
     let at_once = poll_fn(|context| match body.poll(payload, context) {
         Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
@@ -47,6 +43,10 @@ pub async fn read(
     if let Some(outcome) = at_once.await {
         outcome?;
         return Ok(body.take());
+    }
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > limits.bytes as u64) {
+        return Err(ApiError::BodyTooLarge { limit: limits.bytes });
     }
     let _waiting = admission.wait()?;
     let rest = poll_fn(|context| body.poll(payload, context));

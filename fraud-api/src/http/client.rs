@@ -20,7 +20,9 @@ impl Network {
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => same_prefix(own.to_bits().into(), other.to_bits().into(), self.prefix + 96),
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                same_prefix(own.to_bits().into(), other.to_bits().into(), self.prefix + 96)
+            }
             (IpAddr::V6(own), IpAddr::V6(other)) => same_prefix(own.to_bits(), other.to_bits(), self.prefix),
             _ => false,
         }
@@ -116,9 +118,8 @@ mod tests {
 
     #[test]
     fn networks_are_read_and_compared() {
-        let holds = |network: &str, address: &str| {
-            network.parse::<Network>().unwrap().contains(address.parse().unwrap())
-        };
+        let holds =
+            |network: &str, address: &str| network.parse::<Network>().unwrap().contains(address.parse().unwrap());
         assert!(holds("0.0.0.0/0", "200.1.2.3") && !holds("0.0.0.0/0", "2001::1"));
         assert!(holds("10.0.0.0/8", "::ffff:10.2.3.4"));
         assert!(holds("192.168.1.7", "192.168.1.7") && !holds("192.168.1.7", "192.168.1.6"));

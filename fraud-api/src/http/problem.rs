@@ -218,7 +218,8 @@ impl ApiError {
         let mut response = HttpResponse::build(self.status());
         match self {
             Self::RateLimited { retry_after } | Self::Overloaded { retry_after, .. } => {
-                response.insert_header((header::RETRY_AFTER, retry_after.as_millis().div_ceil(1_000).max(1).to_string()));
+                response
+                    .insert_header((header::RETRY_AFTER, retry_after.as_millis().div_ceil(1_000).max(1).to_string()));
             }
             Self::NotReady | Self::Store(_) if self.status() == StatusCode::SERVICE_UNAVAILABLE => {
                 response.insert_header((header::RETRY_AFTER, "5"));

@@ -84,7 +84,8 @@ impl RateLimit {
         if callers.len() >= MAX_CALLERS && !callers.contains_key(&caller) {
             callers.retain(|_, full_at| *full_at > now);
         }
-        let caller = if callers.len() >= MAX_CALLERS && !callers.contains_key(&caller) { Caller::Other } else { caller };
+        let caller =
+            if callers.len() >= MAX_CALLERS && !callers.contains_key(&caller) { Caller::Other } else { caller };
         let full_at = callers.entry(caller).or_insert(now);
         let next = (*full_at).max(now) + self.cost;
         let whole = u64::from(self.burst) * self.cost;

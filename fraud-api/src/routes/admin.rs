@@ -48,7 +48,8 @@ pub fn card(shared: &Shared) -> serde_json::Value {
 }
 
 async fn model(request: HttpRequest) -> HttpResponse {
-    guarded(&request, (Role::Operate, as_problem), async |worker| Ok(HttpResponse::Ok().json(card(&worker.shared)))).await
+    guarded(&request, (Role::Operate, as_problem), async |worker| Ok(HttpResponse::Ok().json(card(&worker.shared))))
+        .await
 }
 
 async fn reload(request: HttpRequest) -> HttpResponse {

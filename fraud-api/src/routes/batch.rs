@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::predict::{self, Wish};
 use super::{Parts, as_problem, guarded, many_rows};
+use crate::answer;
 use crate::app::Worker;
 use crate::http::body::Media;
 use crate::http::keys::Role;
@@ -43,7 +44,7 @@ pub async fn batch(Parts(request, mut payload): Parts) -> HttpResponse {
         let (media, body) = many_rows(worker, (&request, &mut payload), expected).await?;
         let wish = Wish::read(request.query_string())?;
         let rows = rows(media, &body, worker.shared.settings.admission.max_batch_rows)?;
-        let json = answer(worker, &rows, media, (wish, arrived)).await;
+        let json = answers(worker, &rows, media, (wish, arrived)).await;
         let content_type = if media == Media::Lines { "application/x-ndjson" } else { "application/json" };
         Ok(HttpResponse::Ok().content_type(content_type).body(json))
     })
@@ -56,7 +57,9 @@ pub async fn batch(Parts(request, mut payload): Parts) -> HttpResponse {
 /// [`ApiError::Malformed`] for a body that is not an array, [`ApiError::TooManyRows`].
 pub fn rows(media: Media, body: &[u8], limit: usize) -> Result<Vec<&[u8]>, ApiError> {
     let rows: Vec<&[u8]> = match media {
-        Media::Lines => body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|row| !row.is_empty()).collect(),
+        Media::Lines => {
+            body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|row| !row.is_empty()).collect()
+        }
         Media::Json => {
             let rows: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| ApiError::Malformed {
                 pointer: String::new(),
@@ -71,7 +74,7 @@ pub fn rows(media: Media, body: &[u8], limit: usize) -> Result<Vec<&[u8]>, ApiEr
     if rows.len() > limit { Err(ApiError::TooManyRows { limit }) } else { Ok(rows) }
 }
 
-async fn answer(worker: &Rc<Worker>, rows: &[&[u8]], media: Media, (wish, arrived): (Wish, Instant)) -> Vec<u8> {
+async fn answers(worker: &Rc<Worker>, rows: &[&[u8]], media: Media, (wish, arrived): (Wish, Instant)) -> Vec<u8> {
     let deadline = worker.shared.settings.admission.deadline.0;
     let mut json = Vec::with_capacity(rows.len() * 448 + 2);
     let (open, between, close): (&[u8], &[u8], &[u8]) =
@@ -94,7 +97,7 @@ async fn answer(worker: &Rc<Worker>, rows: &[&[u8]], media: Media, (wish, arrive
                 json.extend_from_slice(between);
             }
             match answer {
-                Ok(assessment) => predict::write(assessment, now, &mut json),
+                Ok(assessment) => answer::write(assessment, now, &mut json),
                 Err(error) => {
                     error.log();
                     json.extend_from_slice(b"{\"error\":");
@@ -123,7 +126,7 @@ impl Work {
     fn chunk(&mut self, worker: &Worker, rows: &[&[u8]], wish: Wish) -> Vec<Result<Assessment, ApiError>> {
         let began = Instant::now();
         let _active = worker.shared.metrics.active();
-        let scorer = predict::scorer(worker);
+        let (scorer, millis) = (predict::scorer(worker), clock::unix_millis());
         self.transactions.clear();
         self.places.clear();
         self.profiles.resize_with(rows.len(), Profile::default);
@@ -131,7 +134,7 @@ impl Work {
         for (place, row) in rows.iter().enumerate() {
             answers.push(None);
             let known = self.transactions.len();
-            let observed = predict::read(worker, row).and_then(|transaction| {
+            let observed = predict::read(worker, row, millis).and_then(|transaction| {
                 let (store, profile) = (&worker.shared.store, &mut self.profiles[known]);
                 let observed = if wish.record {
                     store.observe(&transaction, scorer.profile_plan(), profile)

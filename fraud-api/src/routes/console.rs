@@ -95,9 +95,10 @@ async fn score(Parts(request, mut payload): Parts) -> HttpResponse {
         let limits = Limits { bytes: settings.max_body_bytes, time: settings.deadline.0 };
         body::media(request.headers(), "application/json")?;
         let body = body::read(&request, &mut payload, &worker.admission, limits).await?;
-        worker.admission.work(Instant::now())?;
-        let assessment = predict::assess(worker, &body, Wish { record: false, explain: true })?;
-        let json = predict::written(&assessment, clock::unix_millis());
+        let (now, millis) = (Instant::now(), clock::unix_millis());
+        worker.admission.work(now)?;
+        let assessment = predict::assess(worker, &body, (Wish { record: false, explain: true }, now, millis))?;
+        let json = predict::written(&assessment, millis);
         Ok(HttpResponse::Ok().content_type("application/json").body(json))
     })
     .await
@@ -165,7 +166,8 @@ fn figures_now(shared: &Shared) -> Arc<str> {
 fn figures(shared: &Shared) -> Value {
     let (review_at, _) = shared.life.shared().load().thresholds();
     let drift = shared.drift.load();
-    let psi = |psi: fraud_core::service::drift::Psi| json!({ "name": &*psi.name, "psi": psi.psi, "samples": psi.samples });
+    let psi =
+        |psi: fraud_core::service::drift::Psi| json!({ "name": &*psi.name, "psi": psi.psi, "samples": psi.samples });
     let quality: Vec<Value> = shared
         .quality
         .figures(review_at)

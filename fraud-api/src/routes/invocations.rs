@@ -72,7 +72,10 @@ fn problem(pointer: impl Into<String>, problem: impl Into<String>) -> ApiError {
 /// [`ApiError::Malformed`], [`ApiError::TooManyRows`].
 pub fn rows(body: &[u8], features: &[&str], limit: usize) -> Result<Vec<f32>, ApiError> {
     let written: Written = serde_json::from_slice(body).map_err(|error| {
-        problem("", format!("one of `dataframe_split`, `dataframe_records`, `inputs`, `instances` was expected: {error}"))
+        problem(
+            "",
+            format!("one of `dataframe_split`, `dataframe_records`, `inputs`, `instances` was expected: {error}"),
+        )
     })?;
     let table = Table { features, limit };
     match (written.dataframe_split, written.dataframe_records, written.inputs, written.instances) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{HeaderValue, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use fraud_core::error::{FieldProblem, ParseError, ValidationError, ValueClass};
 use fraud_core::service::clock;
@@ -11,6 +11,7 @@ use fraud_core::{Assessment, Decision, Parsed, Scorer, Transaction};
 
 use super::console::Recent;
 use super::{Parts, as_problem, refuse};
+use crate::answer;
 use crate::app::{RECENT, Worker};
 use crate::http::body::{self, Limits, Media};
 use crate::http::guard::{self, Passed};
@@ -74,7 +75,7 @@ pub async fn predict(Parts(request, mut payload): Parts) -> HttpResponse {
     let _in_progress = metrics.http_in_progress();
     let mut span = trace::begin(worker, &request, || "POST /predict".into());
     let mut passed = Passed::default();
-    let mut response = match answer(worker, (&request, &mut payload), arrived, &mut passed).await {
+    let mut response = match serve(worker, (&request, &mut payload), arrived, &mut passed).await {
         Ok(body) => {
             let mut response = HttpResponse::Ok();
             response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
@@ -92,7 +93,7 @@ pub async fn predict(Parts(request, mut payload): Parts) -> HttpResponse {
     response
 }
 
-async fn answer(
+async fn serve(
     worker: &Worker,
     (request, payload): (&HttpRequest, &mut actix_web::dev::Payload),
     arrived: Instant,
@@ -115,17 +116,21 @@ async fn answer(
         return Err(ApiError::Deadline);
     }
     worker.admission.work(now)?;
-    let assessment = assess(worker, &body, wish)?;
-    Ok(written(&assessment, clock::unix_millis()))
+    let millis = clock::unix_millis();
+    let assessment = assess(worker, &body, (wish, now, millis))?;
+    Ok(written(&assessment, millis))
 }
 
-/// Bytes to assessment: the whole path.
+/// Bytes to assessment: the whole path, begun at `began` and the wall clock's `millis`.
 ///
 /// # Errors
 /// [`ApiError::Parse`], [`ApiError::Store`], [`ApiError::Model`].
-pub fn assess(worker: &Worker, body: &[u8], wish: Wish) -> Result<Assessment, ApiError> {
-    let transaction = read(worker, body)?;
-    let began = Instant::now();
+pub fn assess(
+    worker: &Worker,
+    body: &[u8],
+    (wish, began, millis): (Wish, Instant, u64),
+) -> Result<Assessment, ApiError> {
+    let transaction = read(worker, body, millis)?;
     let _active = worker.shared.metrics.active();
     let scorer = worker.shared.life.shared().load();
     let mut profile = worker.profile.borrow_mut();
@@ -158,10 +163,11 @@ pub fn assess(worker: &Worker, body: &[u8], wish: Wish) -> Result<Assessment, Ap
 ///
 /// # Errors
 /// [`ApiError::Parse`].
-pub fn read(worker: &Worker, body: &[u8]) -> Result<Transaction, ApiError> {
+pub fn read(worker: &Worker, body: &[u8], millis: u64) -> Result<Transaction, ApiError> {
     let shared = &worker.shared;
-    let parsed = Parsed::from_json(body, shared.parse).and_then(|parsed| {
-        let latest = clock::unix_seconds() + i64::from(shared.settings.time.max_future_skew.whole_seconds());
+    let parsed = utf8(body).and_then(|()| Parsed::from_json(body, shared.parse)).and_then(|parsed| {
+        let now = i64::try_from(millis / 1_000).unwrap_or(i64::MAX);
+        let latest = now.saturating_add(shared.settings.time.max_future_skew.whole_seconds().into());
         if parsed.transaction.time <= latest { Ok(parsed) } else { Err(from_the_future()) }
     });
     let parsed = parsed.inspect_err(|error| worker.recorder.borrow().unreadable(error))?;
@@ -169,6 +175,15 @@ pub fn read(worker: &Worker, body: &[u8]) -> Result<Transaction, ApiError> {
         shared.metrics.ignored_fields(parsed.label_fields, parsed.unknown_fields);
     }
     Ok(parsed.transaction)
+}
+
+/// The reader passes over texts that it does not keep without looking at their bytes.
+fn utf8(body: &[u8]) -> Result<(), ParseError> {
+    std::str::from_utf8(body).map(drop).map_err(|error| ParseError::NotJson {
+        line: 1,
+        column: error.valid_up_to() + 1,
+        reason: "bytes that are not UTF-8".to_owned(),
+    })
 }
 
 fn from_the_future() -> ParseError {
@@ -202,18 +217,8 @@ pub fn remember(worker: &Worker, transaction: &Transaction, assessment: &Assessm
 #[must_use]
 pub fn written(assessment: &Assessment, unix_millis: u64) -> Vec<u8> {
     let mut json = Vec::with_capacity(512);
-    write(assessment, unix_millis, &mut json);
+    answer::write(assessment, unix_millis, &mut json);
     json
-}
-
-/// Appends the answer's JSON.
-pub fn write(assessment: &Assessment, unix_millis: u64, json: &mut Vec<u8>) {
-    // An assessment is made of texts, numbers and lists: it always has a JSON form.
-    if serde_json::to_writer(&mut *json, assessment).is_ok() && json.pop() == Some(b'}') {
-        json.extend_from_slice(b",\"prediction_time\":\"");
-        json.extend_from_slice(&clock::rfc3339(unix_millis));
-        json.extend_from_slice(b"\"}");
-    }
 }
 
 /// Time since an arrival, for deadlines.

@@ -167,9 +167,7 @@ impl Series {
         let counts: Vec<u64> = self.counts[0]
             .iter()
             .zip(&self.counts[1])
-            .map(|(one, other)| {
-                u64::from(one.load(Ordering::Relaxed)) + u64::from(other.load(Ordering::Relaxed))
-            })
+            .map(|(one, other)| u64::from(one.load(Ordering::Relaxed)) + u64::from(other.load(Ordering::Relaxed)))
             .collect();
         let samples: u64 = counts.iter().sum();
         if samples < min_samples.max(1) {

@@ -78,11 +78,7 @@ fn options(settings: &ModelSettings) -> Result<LoadOptions, ModelError> {
     };
     Ok(LoadOptions {
         features,
-        output: OutputOptions {
-            name: settings.output.clone(),
-            label: settings.label.clone(),
-            logits: settings.logits,
-        },
+        output: OutputOptions { name: settings.output.clone(), label: settings.label.clone(), logits: settings.logits },
         kind: OutputKind::Probability,
         max_bytes: settings.max_bytes,
     })

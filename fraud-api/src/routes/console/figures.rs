@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 /// Running totals; the page takes differences.
 pub(super) fn totals(families: &[MetricFamily]) -> Value {
-    let of = |name: &str| families.iter().find(|family| family.name() == name).map_or(&[][..], MetricFamily::get_metric);
+    let of =
+        |name: &str| families.iter().find(|family| family.name() == name).map_or(&[][..], MetricFamily::get_metric);
     json!({
         "decisions": by_label(of("fraud_decisions_total"), "decision", counter),
         "shed": by_label(of("fraud_requests_shed_total"), "reason", counter),

@@ -199,7 +199,10 @@ pub async fn run(worker: &Worker, model: &Model, rows: &[f32]) -> Result<Vec<f32
 /// How many of the body's bytes are JSON.
 fn json_bytes(headers: &HeaderMap, media: Media, all: usize) -> Result<usize, ApiError> {
     let problem = |problem: &str| {
-        Err(ApiError::Malformed { pointer: String::new(), problem: format!("Inference-Header-Content-Length {problem}") })
+        Err(ApiError::Malformed {
+            pointer: String::new(),
+            problem: format!("Inference-Header-Content-Length {problem}"),
+        })
     };
     match headers.get(HEADER_LENGTH).map(|value| value.to_str().ok().and_then(|text| text.parse::<usize>().ok())) {
         None if media == Media::Octets => problem("is missing"),

@@ -156,11 +156,7 @@ fn tensor(input: &Input<'_>, at: usize, bytes: &mut &[u8], (width, limit): (usiz
 }
 
 /// One tensor of all features, or one tensor per feature by name.
-fn assemble(
-    inputs: &[Input<'_>],
-    mut tensors: Vec<Tensor>,
-    features: &[&str],
-) -> Result<(Vec<f32>, usize), ApiError> {
+fn assemble(inputs: &[Input<'_>], mut tensors: Vec<Tensor>, features: &[&str]) -> Result<(Vec<f32>, usize), ApiError> {
     let width = features.len();
     if let [Tensor { values, rows, columns }] = tensors.as_mut_slice()
         && (inputs[0].name == INPUT || *columns == width && !features.contains(&&*inputs[0].name))
@@ -206,7 +202,8 @@ mod tests {
 
     #[test]
     fn one_tensor_or_one_per_feature() {
-        let one = ask(r#"{"id":"x","inputs":[{"name":"features","shape":[2,2],"datatype":"FP64","data":[1,2,3,4]}]}"#, b"");
+        let one =
+            ask(r#"{"id":"x","inputs":[{"name":"features","shape":[2,2],"datatype":"FP64","data":[1,2,3,4]}]}"#, b"");
         let one = one.unwrap();
         assert_eq!((one.rows.as_slice(), one.count), ([1.0, 2.0, 3.0, 4.0].as_slice(), 2));
         assert_eq!((one.id.as_deref(), one.outputs.as_slice()), (Some("x"), [(PROBABILITY, false)].as_slice()));
@@ -249,7 +246,8 @@ mod tests {
             (r#"{"inputs":[{"name":"A","shape":[1],"datatype":"FP32","data":[1]}]}"#.to_owned(), "`B` is missing"),
             (r#"{"inputs":[{"name":"C","shape":[1],"datatype":"FP32","data":[1]}]}"#.to_owned(), "/inputs/0/name"),
             (
-                input(r#""shape":[1,2],"datatype":"FP32","data":[1,2]"#).replace("]}]}", "]}],\"outputs\":[{\"name\":\"p\"}]}"),
+                input(r#""shape":[1,2],"datatype":"FP32","data":[1,2]"#)
+                    .replace("]}]}", "]}],\"outputs\":[{\"name\":\"p\"}]}"),
                 "/outputs/0/name",
             ),
         ] {

@@ -37,8 +37,7 @@ pub(super) fn write(asked: &InferRequest, model: &Model, probabilities: &[f32]) 
     if let Some(id) = &asked.id {
         answer["id"] = id.as_str().into();
     }
-    let mut body =
-        serde_json::to_vec(&answer).map_err(|error| ApiError::Internal { problem: error.to_string() })?;
+    let mut body = serde_json::to_vec(&answer).map_err(|error| ApiError::Internal { problem: error.to_string() })?;
     let is_binary = asked.outputs.iter().any(|(_, binary)| *binary);
     let json_bytes = is_binary.then_some(body.len());
     body.append(&mut tensors);

@@ -99,7 +99,9 @@ pub struct Loaded<T> {
 #[allow(clippy::disallowed_methods)]
 pub fn process_environment() -> BTreeMap<String, String> {
     // A name or value that is not Unicode is none of ours.
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 impl Sources {
