@@ -29,7 +29,7 @@ topic input 6; topic labels 1
 "$bare" load "$address" input "$out/input.jsonl"
 settings() { # name
   echo --set kafka.brokers="$address" --set kafka.group="$1" --set kafka.transactional_id="$1" --set kafka.predictions_topic="p-$1" \
-    --set kafka.dead_letter_topic="d-$1" --set kafka.journal_topic="j-$1" --set labels.topic=labels --set server.bind= \
+    --set kafka.dead_letter_topic="d-$1" --set kafka.journal_topic="j-$1" --set labels.topic=labels --set server.bind= --set state.folder="$out/state-$1" \
     --set model.path="$model" --set test.stop_at_end=true --set telemetry.log_format=text
 }
 for round in $(seq 1 "$rounds"); do
