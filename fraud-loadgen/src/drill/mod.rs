@@ -253,6 +253,7 @@ fn shape(arguments: &Arguments) -> Shape {
         phase_seconds: arguments.phase_seconds.clone(),
         pause: Some(arguments.pause.unwrap_or(PAUSE_SECONDS)),
         spacing: arguments.spacing,
+        own_time: None,
         count: None,
     }
 }

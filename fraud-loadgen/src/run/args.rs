@@ -89,6 +89,10 @@ pub struct Shape {
     /// How arrivals are spread
     #[arg(long, value_enum, default_value_t)]
     pub spacing: Spacing,
+    /// Replay the file in its own time, so many times as fast
+    #[arg(long, value_name = "SPEED", requires = "input", num_args = 0..=1, default_missing_value = "1",
+        conflicts_with_all = ["rate", "duration", "rates", "phase_seconds", "pause", "repeat"])]
+    pub own_time: Option<f64>,
     /// Transactions at most
     #[arg(long, value_name = "NUMBER")]
     pub count: Option<u64>,
@@ -110,10 +114,6 @@ pub struct TrafficArguments {
     /// Begin the file again at its end
     #[arg(long, requires = "input")]
     pub repeat: bool,
-    /// Replay the file in its own time, so many times as fast
-    #[arg(long, value_name = "SPEED", requires = "input", num_args = 0..=1, default_missing_value = "1",
-        conflicts_with_all = ["rate", "duration", "rates", "phase_seconds", "pause", "repeat"])]
-    pub own_time: Option<f64>,
     /// A payment's time: when it is sent, or its own (with its own identifier)
     #[arg(long, value_enum, default_value_t)]
     pub event_time: EventTime,

@@ -130,7 +130,7 @@ pub fn prepare(arguments: &Arguments) -> Result<Prepared, RunError> {
     }
     let start = arguments.traffic.start_time.unwrap_or_else(Timestamp::now);
     let (stream, source) = stream(arguments, &planned, start)?;
-    let arrivals: Box<dyn Iterator<Item = Arrival> + Send> = match (arguments.traffic.own_time, &arguments.traffic.input) {
+    let arrivals: Box<dyn Iterator<Item = Arrival> + Send> = match (arguments.shape.own_time, &arguments.traffic.input) {
         (Some(speed), Some(path)) => {
             let limit = to_nanoseconds(arguments.safety.max_duration);
             let times = FileTimes::open(path, speed, rows).map_err(StreamError::from)?;
@@ -144,7 +144,7 @@ pub fn prepare(arguments: &Arguments) -> Result<Prepared, RunError> {
         .map(|delay_seconds| LabelSettings { delay_seconds, of: arguments.traffic.label_of });
     let plan = Plan {
         targets: destination.addresses().into_iter().map(|address| address.0).collect(),
-        profile: arguments.traffic.own_time.map_or_else(
+        profile: arguments.shape.own_time.map_or_else(
             || arguments.shape.profile.to_string(),
             |speed| format!("the file's own time × {speed}"),
         ),
@@ -211,7 +211,7 @@ fn check(arguments: &Arguments) -> Result<(), RunError> {
     if !(positive(tolerance) && tolerance <= 60_000.0) {
         return wrong("schedule-tolerance", "must be more than 0 and at most 60000");
     }
-    if arguments.traffic.own_time.is_some_and(|speed| !positive(speed)) {
+    if arguments.shape.own_time.is_some_and(|speed| !positive(speed)) {
         return wrong("own-time", "must be more than 0");
     }
     if arguments.shape.rate.is_some_and(|rate| !positive(rate)) {
@@ -226,7 +226,7 @@ fn check(arguments: &Arguments) -> Result<(), RunError> {
 /// Phases in transactions a second. A file's own time is one phase, whose rate is the file's.
 fn planned_phases(arguments: &Arguments) -> Result<Vec<Phase>, RunError> {
     let shape = &arguments.shape;
-    if let (Some(speed), Some(path)) = (arguments.traffic.own_time, &arguments.traffic.input) {
+    if let (Some(speed), Some(path)) = (arguments.shape.own_time, &arguments.traffic.input) {
         let mut times = FileTimes::open(path, speed, 1).map_err(StreamError::from)?;
         let limit = to_nanoseconds(arguments.safety.max_duration);
         let (mut count, mut last) = (0_u32, 0);

@@ -12,28 +12,28 @@ use fraud_core::{ParseOptions, Parsed};
 
 /// What the server does beside answering.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Manners {
+pub(crate) struct Manners {
     /// The request of this number (from 1) holds up everything for so long.
-    pub stall: Option<(u64, Duration)>,
+    pub(crate) stall: Option<(u64, Duration)>,
     /// One in so many is shed.
-    pub shed_every: u64,
+    pub(crate) shed_every: u64,
     /// One in so many has its connection cut without an answer.
-    pub cut_every: u64,
+    pub(crate) cut_every: u64,
     /// Nothing is ever answered.
-    pub mute: bool,
+    pub(crate) mute: bool,
 }
 
-pub struct Server {
-    pub address: SocketAddr,
-    pub requests: Arc<AtomicU64>,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) requests: Arc<AtomicU64>,
     /// Bodies of requests to /labels.
-    pub labels: Arc<Mutex<Vec<String>>>,
+    pub(crate) labels: Arc<Mutex<Vec<String>>>,
     /// Values of the `X-API-Key` header that came, without repetitions.
-    pub keys: Arc<Mutex<Vec<String>>>,
+    pub(crate) keys: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    pub fn start(manners: Manners) -> Self {
+    pub(crate) fn start(manners: Manners) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
@@ -53,11 +53,11 @@ impl Server {
         server
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::SeqCst)
     }
 }
