@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a build needs and the machine lacks. Quiet when there is nothing to do.
-#   scripts/setup.sh build    a Rust toolchain is expected; a C compiler, for two compression libraries
+#   scripts/setup.sh build    a Rust toolchain is expected; a C compiler and make, for librdkafka and compression
 #   scripts/setup.sh python   Python 3.11 or later with venv
 set -euo pipefail
 
@@ -9,7 +9,9 @@ for part in "$@"; do
   case "$part" in
     build)
       command -v cargo >/dev/null || { echo "setup: no cargo here: install Rust 1.95 or later (https://rustup.rs), then run this again" >&2; exit 1; }
-      command -v cc >/dev/null || need+=(gcc libc6-dev) ;;
+      command -v cc >/dev/null || need+=(gcc libc6-dev)
+      command -v c++ >/dev/null || need+=(g++)
+      command -v make >/dev/null || need+=(make) ;;
     python)
       command -v python3 >/dev/null || need+=(python3)
       python3 -c 'import ensurepip, venv' 2>/dev/null || need+=(python3-venv) ;;

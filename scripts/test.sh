@@ -34,14 +34,20 @@ step() { # name, command…
 }
 long() { if $all || [ -n "$only" ]; then step "$@"; fi; }
 
-scripts/setup.sh build
+scripts/setup.sh build python
 export RUST_BACKTRACE=1
 
 step format  cargo fmt --all --check
 step clippy  cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
-step test    cargo test --workspace --locked --quiet
+step test    cargo test --workspace --exclude fraud-stream --exclude fraud-loadgen --locked --quiet
+step stream  cargo test -p fraud-stream --lib --test replay --test handbook --locked --quiet
+step loadgen cargo test -p fraud-loadgen --lib --test simulate --locked --quiet
+long kafka   cargo test -p fraud-stream --test 'kafka_*' --locked
+long load    cargo test -p fraud-loadgen --test load --test drill --locked
+long handbook cargo test --release --locked -p fraud-stream --test handbook -- --ignored
 step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 step package scripts/package.sh
+step training deploy/training/test.sh
 step demo    scripts/demo.sh
 long fuzz    scripts/fuzz.sh 60
 step deny    scripts/deny.sh

@@ -43,11 +43,17 @@ impl Link {
     /// What to look at when it was not reached though the one before it was.
     fn advice(self) -> &'static str {
         match self {
-            Self::Hot => "no replica was hot: was there enough load, do the container series and the limit's series exist?",
-            Self::Scaled => "the replicas stayed below their maximum: does the autoscaler see CPU use, and may it scale so far?",
+            Self::Hot => {
+                "no replica was hot: was there enough load, do the container series and the limit's series exist?"
+            }
+            Self::Scaled => {
+                "the replicas stayed below their maximum: does the autoscaler see CPU use, and may it scale so far?"
+            }
             Self::Pending => "the rule's condition never held: do its series carry the labels that it names?",
             Self::Firing => "the condition did not hold long enough: is `for` longer than the last phase?",
-            Self::Alertmanager => "Prometheus fires and Alertmanager has nothing: is it named in Prometheus's `alerting` section?",
+            Self::Alertmanager => {
+                "Prometheus fires and Alertmanager has nothing: is it named in Prometheus's `alerting` section?"
+            }
             Self::Webhook => "Alertmanager has it and the webhook got nothing: does the route lead to it?",
             Self::Resolved => "the end was not sent: is `send_resolved` set, was the wait long enough?",
         }

@@ -62,7 +62,12 @@ struct QueryResult {
 pub(super) fn query(prometheus: &Target, expression: &str) -> Result<Vec<(BTreeMap<String, String>, f64)>, Problem> {
     let body = get(prometheus, &format!("/api/v1/query?query={}", encoded(expression)))?;
     let answer: QueryAnswer = read(prometheus, &body)?;
-    Ok(answer.data.result.into_iter().filter_map(|result| Some((result.metric, result.value.1.parse().ok()?))).collect())
+    Ok(answer
+        .data
+        .result
+        .into_iter()
+        .filter_map(|result| Some((result.metric, result.value.1.parse().ok()?)))
+        .collect())
 }
 
 #[derive(Deserialize)]
@@ -210,7 +215,12 @@ mod tests {
         let alert = |name: &str, status: &str| {
             format!("{{\"status\":\"{status}\",\"labels\":{{\"alertname\":\"{name}\",\"namespace\":\"fraud\"}}}}")
         };
-        let body = format!("{{\"alerts\":[{},{},{}]}}", alert("Cold", "firing"), alert("Hot", "firing"), alert("Hot", "resolved"));
+        let body = format!(
+            "{{\"alerts\":[{},{},{}]}}",
+            alert("Cold", "firing"),
+            alert("Hot", "firing"),
+            alert("Hot", "resolved")
+        );
         for (body, status) in [("nonsense".to_owned(), "400"), (body, "200")] {
             let mut stream = TcpStream::connect(free).unwrap();
             write!(stream, "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();

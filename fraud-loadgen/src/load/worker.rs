@@ -72,8 +72,12 @@ impl Worker {
     pub(super) fn new(setup: Setup) -> io::Result<Self> {
         let poll = Poll::new()?;
         let timer = Timer::new(poll.registry(), TIMER)?;
-        let connections =
-            setup.addresses.iter().enumerate().map(|(index, address)| Connection::new(*address, Token(index))).collect();
+        let connections = setup
+            .addresses
+            .iter()
+            .enumerate()
+            .map(|(index, address)| Connection::new(*address, Token(index)))
+            .collect();
         Ok(Self {
             poll,
             timer,
@@ -210,7 +214,9 @@ impl Worker {
         }
         match what {
             Event::Waiting => {}
-            Event::Free if self.setup.requests_per_connection.is_some_and(|most| self.connections[index].served() >= most) => {
+            Event::Free
+                if self.setup.requests_per_connection.is_some_and(|most| self.connections[index].served() >= most) =>
+            {
                 self.connections[index].close(0);
             }
             Event::Free => {

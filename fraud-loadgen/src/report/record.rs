@@ -255,8 +255,9 @@ impl From<&Decisions> for Detection {
     fn from(decisions: &Decisions) -> Self {
         let count = |truth, outcome| decisions.count(truth, outcome);
         let undecided = |truth| count(truth, Outcome::Error) + count(truth, Outcome::Missing);
-        let decided =
-            |truth| [Outcome::Approve, Outcome::Review, Outcome::Decline].map(|outcome| count(truth, outcome)).iter().sum();
+        let decided = |truth| {
+            [Outcome::Approve, Outcome::Review, Outcome::Decline].map(|outcome| count(truth, outcome)).iter().sum()
+        };
         let fraud: u64 = decided(Truth::Fraud);
         let missed = count(Truth::Fraud, Outcome::Approve);
         Self {

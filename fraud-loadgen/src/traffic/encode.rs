@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use fraud_core::{Amount, Id};
 use fraud_core::transaction::{AMOUNT_SCALE, IdRef};
+use fraud_core::{Amount, Id};
 use jiff::Timestamp;
 
 use super::draft::StreamError;
@@ -226,7 +226,8 @@ mod tests {
     fn requests_have_their_length_and_key() {
         let target = Target::parse("http://127.0.0.1:8000/base", &[]).unwrap();
         let mut out = Vec::new();
-        Encoder::new(&target, Endpoint::Batch, Some("k")).request(&mut out, ("", ""), |body| body.extend_from_slice(b"[]"));
+        Encoder::new(&target, Endpoint::Batch, Some("k"))
+            .request(&mut out, ("", ""), |body| body.extend_from_slice(b"[]"));
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "POST /base/predict/batch HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nX-API-Key: k\r\n\

@@ -102,7 +102,9 @@ fn serve(stream: TcpStream, manners: Manners, (requests, labels, keys, turn): Sh
 
 fn assess(path: &str, body: &[u8]) -> (u16, String) {
     let one = |row: &[u8]| match Parsed::from_json(row, ParseOptions::default()) {
-        Ok(parsed) if parsed.transaction.amount.major() > 220.0 => Ok("{\"decision\":\"decline\",\"reasons\":[]}".to_owned()),
+        Ok(parsed) if parsed.transaction.amount.major() > 220.0 => {
+            Ok("{\"decision\":\"decline\",\"reasons\":[]}".to_owned())
+        }
         Ok(_) => Ok("{\"decision\":\"approve\",\"reasons\":[]}".to_owned()),
         Err(_) => Err("{\"title\":\"no transaction\"}".to_owned()),
     };

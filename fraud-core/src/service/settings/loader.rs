@@ -129,7 +129,12 @@ impl Sources {
             problems.add("", problem);
             T::default()
         });
+        let read = problems.0.len();
         settings.check(&mut problems);
+        // What could not be read stands at its default there, of which nothing more is to be said.
+        let mut of_checks = problems.0.split_off(read);
+        of_checks.retain(|problem| problems.0.iter().all(|earlier| earlier.key != problem.key));
+        problems.0.append(&mut of_checks);
         if problems.0.is_empty() {
             Ok(Loaded { settings, given: leaves.into_iter().map(|leaf| leaf.key).collect() })
         } else {
