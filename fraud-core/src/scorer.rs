@@ -233,7 +233,6 @@ impl std::ops::DerefMut for Row {
 }
 
 /// The one cast from features to model inputs.
-
 fn cast(row: &[f64]) -> impl Iterator<Item = f32> {
     row.iter().map(|value| *value as f32)
 }
