@@ -58,8 +58,11 @@ struct QueryResult {
     value: (f64, String),
 }
 
-/// The samples of an instant query: labels and value.
-pub(super) fn query(prometheus: &Target, expression: &str) -> Result<Vec<(BTreeMap<String, String>, f64)>, Problem> {
+/// A series' labels and its value.
+pub(super) type Sample = (BTreeMap<String, String>, f64);
+
+/// The samples of an instant query.
+pub(super) fn query(prometheus: &Target, expression: &str) -> Result<Vec<Sample>, Problem> {
     let body = get(prometheus, &format!("/api/v1/query?query={}", encoded(expression)))?;
     let answer: QueryAnswer = read(prometheus, &body)?;
     Ok(answer
