@@ -65,7 +65,8 @@ impl FromStr for FailIf {
             (_, None) => (Comparison::Below, &right[1..]),
             (_, Some(rest)) => (Comparison::AtMost, rest),
         };
-        let (name, phase) = left.trim().split_once('@').map_or((left.trim(), None), |(name, phase)| (name, Some(phase)));
+        let (name, phase) =
+            left.trim().split_once('@').map_or((left.trim(), None), |(name, phase)| (name, Some(phase)));
         let name = name.trim();
         let metric = match name {
             "mean" => Metric::Mean,

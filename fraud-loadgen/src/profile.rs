@@ -43,7 +43,9 @@ impl std::str::FromStr for Profile {
             "soak" => Self::Soak,
             file if Path::new(file).extension().is_some_and(|extension| extension == "toml") => Self::File(file.into()),
             other => {
-                return Err(format!("`{other}` is none of constant, attack, ramp, spike, soak, and no file named .toml"));
+                return Err(format!(
+                    "`{other}` is none of constant, attack, ramp, spike, soak, and no file named .toml"
+                ));
             }
         })
     }
@@ -150,7 +152,8 @@ impl Profile {
         }
         let rate = overrides.rate.unwrap_or(100.0);
         let seconds = |default: f64| overrides.seconds.unwrap_or(default);
-        let ramp = |name: &str, from, to, seconds| Phase { name: name.into(), from, to, duration: to_nanoseconds(seconds) };
+        let ramp =
+            |name: &str, from, to, seconds| Phase { name: name.into(), from, to, duration: to_nanoseconds(seconds) };
         let phases = match self {
             Self::Constant => vec![Phase::steady("constant", rate, seconds(60.0))],
             Self::Soak => vec![Phase::steady("soak", rate, seconds(1_800.0))],
@@ -266,8 +269,12 @@ mod tests {
 
     #[test]
     fn every_phase_can_be_overridden() {
-        let overrides =
-            Overrides { rates: vec![1.0, 2.0], phase_seconds: vec![3.0, 4.0], pause: Some(1.0), ..Overrides::default() };
+        let overrides = Overrides {
+            rates: vec![1.0, 2.0],
+            phase_seconds: vec![3.0, 4.0],
+            pause: Some(1.0),
+            ..Overrides::default()
+        };
         let phases = Profile::Attack.phases(&overrides).unwrap();
         assert_eq!(phases.iter().map(Phase::seconds).collect::<Vec<_>>(), [3.0, 1.0, 4.0]);
         let overrides = Overrides { rates: vec![1.0], ..Overrides::default() };

@@ -55,19 +55,25 @@ impl Brokers {
 #[non_exhaustive]
 pub enum TargetError {
     /// Not an address of the kind that is spoken.
-    #[error("`{url}` is no target: write http://HOST:PORT (HTTP/1.1; TLS is not spoken, the measured path ends before it) or, where built in, kafka://HOST:PORT")]
+    #[error(
+        "`{url}` is no target: write http://HOST:PORT (HTTP/1.1; TLS is not spoken, the measured path ends before it) or, where built in, kafka://HOST:PORT"
+    )]
     Url {
         /// What was given.
         url: String,
     },
     /// A host that is not clearly private.
-    #[error("{host} is neither this machine nor a private cluster name: load goes there only with --i-own-this-target {host}")]
+    #[error(
+        "{host} is neither this machine nor a private cluster name: load goes there only with --i-own-this-target {host}"
+    )]
     NotPrivate {
         /// The host.
         host: String,
     },
     /// A private name with a public address.
-    #[error("{host} resolves to {address}, which is no private address: load goes there only with --i-own-this-target {host}")]
+    #[error(
+        "{host} resolves to {address}, which is no private address: load goes there only with --i-own-this-target {host}"
+    )]
     PublicAddress {
         /// The host.
         host: String,
@@ -211,7 +217,9 @@ mod tests {
 
     #[test]
     fn hosts_that_are_not_private_are_refused_without_being_looked_up() {
-        for host in ["example.com", "8.8.8.8", "10.0.0.1", "192.168.1.1", "svc.example.com", "fake-svc.com", "2001:db8::1"] {
+        for host in
+            ["example.com", "8.8.8.8", "10.0.0.1", "192.168.1.1", "svc.example.com", "fake-svc.com", "2001:db8::1"]
+        {
             let url = if host.contains(':') { format!("http://[{host}]:80") } else { format!("http://{host}:80") };
             assert_eq!(parse(&url), Err(TargetError::NotPrivate { host: host.to_owned() }));
         }

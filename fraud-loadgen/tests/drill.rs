@@ -97,17 +97,25 @@ impl Monitoring {
         fs::write(folder.join("alertmanager.yml"), ours.replace("group_interval: 1m", "group_interval: 5s")).unwrap();
         let option = |name: &str, value: &str| format!("--{name}={value}");
         let processes = [
-            start("prometheus-alertmanager", folder, &[
-                option("config.file", "alertmanager.yml"),
-                option("storage.path", "alertmanager"),
-                option("web.listen-address", &alertmanager),
-                option("cluster.listen-address", ""),
-            ]),
-            start("prometheus", folder, &[
-                option("config.file", "prometheus.yml"),
-                option("storage.tsdb.path", "prometheus"),
-                option("web.listen-address", &prometheus),
-            ]),
+            start(
+                "prometheus-alertmanager",
+                folder,
+                &[
+                    option("config.file", "alertmanager.yml"),
+                    option("storage.path", "alertmanager"),
+                    option("web.listen-address", &alertmanager),
+                    option("cluster.listen-address", ""),
+                ],
+            ),
+            start(
+                "prometheus",
+                folder,
+                &[
+                    option("config.file", "prometheus.yml"),
+                    option("storage.tsdb.path", "prometheus"),
+                    option("web.listen-address", &prometheus),
+                ],
+            ),
         ];
         wait_for(&alertmanager, "/-/ready");
         wait_for(&prometheus, "/-/ready");
@@ -133,7 +141,7 @@ fn drill(cluster: &Cluster, monitoring: &Monitoring, json: &Path, options: &[&st
         .arg("drill")
         .args(["--target", &url(&cluster.service), "--replica", &url(&cluster.replica())])
         .args(["--prometheus", &url(&monitoring.prometheus), "--alertmanager", &url(&monitoring.alertmanager)])
-        .args(["--webhook", &monitoring.webhook, "--connections", "48", "--requests-per-connection", "200"])
+        .args(["--webhook", &monitoring.webhook, "--connections", "600", "--requests-per-connection", "100"])
         .args(["--schedule-tolerance", "60000", "--timeout", "5s", "--measure-seconds", "3"])
         .args(["--html", json.with_extension("html").to_str().unwrap(), "--json", json.to_str().unwrap()])
         .args(options)
@@ -159,9 +167,21 @@ fn the_attack_calls_the_administrator_and_its_end_is_told() {
     let folder = folder("attack");
     let (cluster, monitoring) = scene(&folder);
     assert_eq!(cluster.replicas(), 4);
-    let (output, report) = drill(&cluster, &monitoring, &folder.join("report.json"), &[
-        "--phase-seconds", "10,15,20,120", "--pause", "2", "--wait-resolved", "2m", "--scenario", "card-testing=0.3@attack 4",
-    ]);
+    let (output, report) = drill(
+        &cluster,
+        &monitoring,
+        &folder.join("report.json"),
+        &[
+            "--phase-seconds",
+            "8,10,15,90",
+            "--pause",
+            "2",
+            "--wait-resolved",
+            "2m",
+            "--scenario",
+            "card-testing=0.3@attack 4",
+        ],
+    );
     assert_eq!(output.status.code(), Some(0), "the alarm did not go through the chain");
     let drill = &report["drill"];
     assert!(drill["hottest"].as_f64().unwrap() > 0.8, "a replica above 80 % of its limit was measured");
@@ -171,7 +191,8 @@ fn the_attack_calls_the_administrator_and_its_end_is_told() {
     };
     assert_eq!((seen("replicas")[0], *seen("replicas").iter().max().unwrap()), (4, 6));
     assert!(drill["capacity"].as_f64().unwrap() > 0.0);
-    let told: Vec<&str> = drill["timeline"].as_array().unwrap().iter().filter_map(|event| event["what"].as_str()).collect();
+    let told: Vec<&str> =
+        drill["timeline"].as_array().unwrap().iter().filter_map(|event| event["what"].as_str()).collect();
     let place = |what: &str| told.iter().position(|event| *event == what).unwrap_or_else(|| panic!("{what}: {told:?}"));
     assert!(place("webhook received: firing") < place("webhook received: resolved"));
 }
@@ -182,14 +203,19 @@ fn a_load_that_leaves_room_calls_nobody() {
     let folder = folder("calm");
     let (cluster, monitoring) = scene(&folder);
     // Half of what four replicas take, shared among four to six of them.
-    let (output, report) = drill(&cluster, &monitoring, &folder.join("report.json"), &[
-        "--phase-seconds", "5,5,5,40", "--pause", "0", "--headroom", "0.3",
-    ]);
+    let (output, report) = drill(
+        &cluster,
+        &monitoring,
+        &folder.join("report.json"),
+        &["--phase-seconds", "5,5,5,40", "--pause", "0", "--headroom", "0.3"],
+    );
     assert_eq!(output.status.code(), Some(1), "nobody was to be called");
     let drill = &report["drill"];
-    let alerts: Vec<&str> = drill["samples"].as_array().unwrap().iter().filter_map(|sample| sample["alert"].as_str()).collect();
+    let alerts: Vec<&str> =
+        drill["samples"].as_array().unwrap().iter().filter_map(|sample| sample["alert"].as_str()).collect();
     assert!(!alerts.is_empty() && alerts.iter().all(|alert| *alert != "firing"), "{alerts:?}");
-    let told = drill["timeline"].as_array().unwrap().iter().any(|event| event["what"].as_str().unwrap().contains("webhook"));
+    let told =
+        drill["timeline"].as_array().unwrap().iter().any(|event| event["what"].as_str().unwrap().contains("webhook"));
     assert!(!told, "{}", drill["timeline"]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("drill: not reached: "));
 }

@@ -31,7 +31,7 @@ use watch::Watched;
 const LOOK: Duration = Duration::from_secs(2);
 
 /// How long an alert that fires may take to the webhook after the load has ended.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_mins(1);
 
 /// Why there was no drill.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! Questions to Prometheus and Alertmanager, and a listener for what Alertmanager sends.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -58,11 +59,19 @@ struct QueryResult {
     value: (f64, String),
 }
 
-/// The samples of an instant query: labels and value.
-pub(super) fn query(prometheus: &Target, expression: &str) -> Result<Vec<(BTreeMap<String, String>, f64)>, Problem> {
+/// A sample of an instant query: labels and value.
+pub(super) type Labelled = (BTreeMap<String, String>, f64);
+
+/// The samples of an instant query.
+pub(super) fn query(prometheus: &Target, expression: &str) -> Result<Vec<Labelled>, Problem> {
     let body = get(prometheus, &format!("/api/v1/query?query={}", encoded(expression)))?;
     let answer: QueryAnswer = read(prometheus, &body)?;
-    Ok(answer.data.result.into_iter().filter_map(|result| Some((result.metric, result.value.1.parse().ok()?))).collect())
+    Ok(answer
+        .data
+        .result
+        .into_iter()
+        .filter_map(|result| Some((result.metric, result.value.1.parse().ok()?)))
+        .collect())
 }
 
 #[derive(Deserialize)]
@@ -128,13 +137,16 @@ fn is_ours(labels: &BTreeMap<String, String>, alert: &str, namespace: &str) -> b
 
 /// A text as a part of a query.
 fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            _ => out += &format!("%{byte:02X}"),
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing into a text does not fail.
+            let _ = write!(out, "%{byte:02X}");
         }
-        out
-    })
+    }
+    out
 }
 
 #[derive(Deserialize)]
@@ -210,7 +222,12 @@ mod tests {
         let alert = |name: &str, status: &str| {
             format!("{{\"status\":\"{status}\",\"labels\":{{\"alertname\":\"{name}\",\"namespace\":\"fraud\"}}}}")
         };
-        let body = format!("{{\"alerts\":[{},{},{}]}}", alert("Cold", "firing"), alert("Hot", "firing"), alert("Hot", "resolved"));
+        let body = format!(
+            "{{\"alerts\":[{},{},{}]}}",
+            alert("Cold", "firing"),
+            alert("Hot", "firing"),
+            alert("Hot", "resolved")
+        );
         for (body, status) in [("nonsense".to_owned(), "400"), (body, "200")] {
             let mut stream = TcpStream::connect(free).unwrap();
             write!(stream, "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();

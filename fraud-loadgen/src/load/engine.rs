@@ -104,10 +104,8 @@ pub fn run<S: Source>(
     let stop = run.stop.clone();
     thread::scope(|scope| {
         let maker = scope.spawn(move || make(source, run.arrivals, &queues, &stop));
-        let workers: Vec<_> = setups
-            .into_iter()
-            .map(|setup| scope.spawn(move || Worker::new(setup).and_then(Worker::run)))
-            .collect();
+        let workers: Vec<_> =
+            setups.into_iter().map(|setup| scope.spawn(move || Worker::new(setup).and_then(Worker::run))).collect();
         let mut seconds = Seconds::new(threads);
         loop {
             match seconds_out.recv_timeout(every) {

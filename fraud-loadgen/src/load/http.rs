@@ -74,9 +74,7 @@ pub fn parse(bytes: &[u8]) -> Result<Progress<'_>, HttpError> {
     }
     if chunked {
         return Ok(match unchunk(bytes, start)? {
-            Some((body, length)) => {
-                Progress::Complete(Response { status, body: Cow::Owned(body), keep_alive, length })
-            }
+            Some((body, length)) => Progress::Complete(Response { status, body: Cow::Owned(body), keep_alive, length }),
             None => Progress::Partial(bytes.len() + 1),
         });
     }

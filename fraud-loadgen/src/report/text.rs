@@ -33,7 +33,12 @@ pub fn plan_text(plan: &Plan) -> String {
     }
     for share in &plan.scenarios {
         let only = share.phase.as_ref().map_or(String::new(), |phase| format!(" in {phase}"));
-        let _ = writeln!(text, "  {} takes {} % of the transactions{only}", share.scenario.name(), number(share.share * 100.0));
+        let _ = writeln!(
+            text,
+            "  {} takes {} % of the transactions{only}",
+            share.scenario.name(),
+            number(share.share * 100.0)
+        );
     }
     if plan.malformed > 0.0 {
         let _ = writeln!(text, "  {} % of the transactions are malformed on purpose", number(plan.malformed * 100.0));
@@ -42,7 +47,8 @@ pub fn plan_text(plan: &Plan) -> String {
         let _ = writeln!(text, "  labels follow after {} s", number(labels.delay_seconds));
     }
     let seconds: f64 = plan.phases.iter().map(|phase| phase.seconds).sum();
-    let transactions: f64 = plan.phases.iter().map(|phase| (phase.from + phase.to) / 2.0 * phase.seconds).sum();
+    let transactions: f64 = plan.phases.iter().map(|phase| f64::midpoint(phase.from, phase.to) * phase.seconds).sum();
+    #[allow(clippy::cast_possible_truncation)] // Saturates.
     let _ = writeln!(text, "  {} s, about {} transactions", number(seconds), HumanCount(transactions.round() as u64));
     text
 }
@@ -84,7 +90,12 @@ pub fn summary_text(record: &Record) -> String {
     }
     detection(&mut text, &total.detection);
     if total.labels != [0, 0] {
-        let _ = writeln!(text, "label requests: {} taken, {} not", HumanCount(total.labels[0]), HumanCount(total.labels[1]));
+        let _ = writeln!(
+            text,
+            "label requests: {} taken, {} not",
+            HumanCount(total.labels[0]),
+            HumanCount(total.labels[1])
+        );
     }
     for remark in &record.verdict.remarks {
         let _ = writeln!(text, "! {remark}");
@@ -114,7 +125,8 @@ fn line(text: &mut String, name: &str, summary: &Summary) {
 fn detection(text: &mut String, found: &Detection) {
     let fraud = found.fraud_declined + found.fraud_reviewed + found.fraud_approved + found.fraud_undecided;
     if fraud > 0 {
-        let caught = found.fraud_caught.map_or(String::new(), |share| format!(" ({} of those decided caught)", percent(share)));
+        let caught =
+            found.fraud_caught.map_or(String::new(), |share| format!(" ({} of those decided caught)", percent(share)));
         let _ = writeln!(
             text,
             "fraud: {} declined, {} for review, {} approved, {} undecided{caught}",

@@ -197,8 +197,7 @@ pub fn execute(mut prepared: Prepared, stop: &Arc<AtomicBool>) -> Result<Record,
     live.finish();
     let verdict = Verdict::of(&measured, prepared.tolerance, stop.load(Ordering::Relaxed));
     let rows = prepared.plan.rows_per_request;
-    let mut record =
-        Record::new(prepared.plan, (&phases, rows), (&measured, prepared.tolerance), (verdict, seconds));
+    let mut record = Record::new(prepared.plan, (&phases, rows), (&measured, prepared.tolerance), (verdict, seconds));
     record.started_at = started_at.to_string();
     Ok(record)
 }

@@ -121,16 +121,22 @@ pub fn prepare(arguments: &Arguments) -> Result<Prepared, RunError> {
         let phase = condition.phase()?;
         planned.iter().all(|planned| planned.name != phase).then_some((condition, phase))
     }) {
-        return Err(RunError::Option { option: "fail-if", problem: format!("`{condition}`: there is no phase `{phase}`") });
+        return Err(RunError::Option {
+            option: "fail-if",
+            problem: format!("`{condition}`: there is no phase `{phase}`"),
+        });
     }
-    if let Some(phase) = arguments.traffic.scenario.iter().find_map(|share| {
-        share.phase.as_ref().filter(|phase| planned.iter().all(|planned| planned.name != **phase))
-    }) {
+    if let Some(phase) =
+        arguments.traffic.scenario.iter().find_map(|share| {
+            share.phase.as_ref().filter(|phase| planned.iter().all(|planned| planned.name != **phase))
+        })
+    {
         return Err(RunError::Option { option: "scenario", problem: format!("there is no phase `{phase}`") });
     }
     let start = arguments.traffic.start_time.unwrap_or_else(Timestamp::now);
     let (stream, source) = stream(arguments, &planned, start)?;
-    let arrivals: Box<dyn Iterator<Item = Arrival> + Send> = match (arguments.shape.own_time, &arguments.traffic.input) {
+    let arrivals: Box<dyn Iterator<Item = Arrival> + Send> = match (arguments.shape.own_time, &arguments.traffic.input)
+    {
         (Some(speed), Some(path)) => {
             let limit = to_nanoseconds(arguments.safety.max_duration);
             let times = FileTimes::open(path, speed, rows).map_err(StreamError::from)?;
@@ -144,10 +150,10 @@ pub fn prepare(arguments: &Arguments) -> Result<Prepared, RunError> {
         .map(|delay_seconds| LabelSettings { delay_seconds, of: arguments.traffic.label_of });
     let plan = Plan {
         targets: destination.addresses().into_iter().map(|address| address.0).collect(),
-        profile: arguments.shape.own_time.map_or_else(
-            || arguments.shape.profile.to_string(),
-            |speed| format!("the file's own time × {speed}"),
-        ),
+        profile: arguments
+            .shape
+            .own_time
+            .map_or_else(|| arguments.shape.profile.to_string(), |speed| format!("the file's own time × {speed}")),
         phases: planned.iter().map(PlannedPhase::from).collect(),
         spacing: arguments.shape.spacing,
         seed: arguments.traffic.seed,
@@ -265,11 +271,7 @@ fn in_requests(planned: &[Phase], rows: usize) -> Vec<Phase> {
 }
 
 /// Where transactions come from, and what to call it.
-fn stream(
-    arguments: &Arguments,
-    planned: &[Phase],
-    start: Timestamp,
-) -> Result<(Box<dyn Stream>, String), RunError> {
+fn stream(arguments: &Arguments, planned: &[Phase], start: Timestamp) -> Result<(Box<dyn Stream>, String), RunError> {
     let traffic = &arguments.traffic;
     if let Some(path) = &traffic.input {
         let stream = FileStream::open(path, traffic.repeat).map_err(StreamError::from)?;

@@ -1,7 +1,7 @@
 //! A transaction that is not yet a request.
 
-use fraud_core::files::write::FileError as WriteError;
 use fraud_core::files::FileError;
+use fraud_core::files::write::FileError as WriteError;
 use fraud_core::{Amount, Id};
 
 use crate::simulator::SettingsError;

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use fraud_core::{Amount, Id};
 use fraud_core::transaction::{AMOUNT_SCALE, IdRef};
+use fraud_core::{Amount, Id};
 use jiff::Timestamp;
 
 use super::draft::StreamError;
@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    fn row_of<'a>(customer: &'a Id, amount: i64) -> Row<'a> {
+    fn row_of(customer: &Id, amount: i64) -> Row<'_> {
         let amount = Amount::from_units(amount).unwrap();
         Row { id: "lg-1", customer, terminal: customer, amount, time: "2026-01-31T12:00:00Z" }
     }
@@ -226,7 +226,8 @@ mod tests {
     fn requests_have_their_length_and_key() {
         let target = Target::parse("http://127.0.0.1:8000/base", &[]).unwrap();
         let mut out = Vec::new();
-        Encoder::new(&target, Endpoint::Batch, Some("k")).request(&mut out, ("", ""), |body| body.extend_from_slice(b"[]"));
+        Encoder::new(&target, Endpoint::Batch, Some("k"))
+            .request(&mut out, ("", ""), |body| body.extend_from_slice(b"[]"));
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "POST /base/predict/batch HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nX-API-Key: k\r\n\

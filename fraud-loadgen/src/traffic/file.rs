@@ -31,26 +31,18 @@ impl FileStream {
     /// # Errors
     /// [`FileError`].
     pub fn open(path: &Path, again: bool) -> Result<Self, FileError> {
-        let with = |labels| ReadOptions {
-            parse: ParseOptions { labels, ..ParseOptions::default() },
-            columns: Columns::All,
-        };
+        let with =
+            |labels| ReadOptions { parse: ParseOptions { labels, ..ParseOptions::default() }, columns: Columns::All };
         // Formats with a header say at once whether labels are there; lines say it one by one.
         let (options, reader) = match TransactionReader::open(path, with(true)) {
-            Err(FileError::MissingColumns { missing, .. }) if missing.iter().all(|name| name.starts_with("tx_fraud")) => {
+            Err(FileError::MissingColumns { missing, .. })
+                if missing.iter().all(|name| name.starts_with("tx_fraud")) =>
+            {
                 (with(false), TransactionReader::open(path, with(false))?)
             }
             other => (with(true), other?),
         };
-        Ok(Self {
-            path: path.to_owned(),
-            options,
-            again,
-            reader,
-            rows: VecDeque::new(),
-            found: false,
-            skipped: 0,
-        })
+        Ok(Self { path: path.to_owned(), options, again, reader, rows: VecDeque::new(), found: false, skipped: 0 })
     }
 
     fn row(&mut self) -> Result<Option<Row>, StreamError> {

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::io::Write;
 
-use super::encode::{Dates, text_json};
 use super::draft::StreamError;
+use super::encode::{Dates, text_json};
 use crate::load::clock::SECOND;
 use crate::load::schedule::to_nanoseconds;
 

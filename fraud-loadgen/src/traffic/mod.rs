@@ -16,7 +16,7 @@ mod truth;
 pub use draft::{Draft, Stream, StreamError};
 pub use encode::{Encoder, Endpoint};
 pub use file::{FileStream, FileTimes};
-pub use labels::{Labelled, LabelSettings};
+pub use labels::{LabelSettings, Labelled};
 pub use malformed::Malformed;
 pub use scenario::{Scenario, ScenarioShare};
 pub use simulated::{Simulated, customers_for};

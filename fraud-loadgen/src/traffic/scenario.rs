@@ -66,9 +66,11 @@ impl FromStr for ScenarioShare {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let names = Scenario::ALL.map(Scenario::name).join(", ");
-        let problem = || format!("`{text}`: write NAME=SHARE or NAME=SHARE@PHASE, the share from 0 to 1, NAME one of {names}");
+        let problem =
+            || format!("`{text}`: write NAME=SHARE or NAME=SHARE@PHASE, the share from 0 to 1, NAME one of {names}");
         let (name, rest) = text.split_once('=').ok_or_else(problem)?;
-        let (share, phase) = rest.split_once('@').map_or((rest, None), |(share, phase)| (share, Some(phase.to_owned())));
+        let (share, phase) =
+            rest.split_once('@').map_or((rest, None), |(share, phase)| (share, Some(phase.to_owned())));
         let scenario = Scenario::ALL.into_iter().find(|scenario| scenario.name() == name).ok_or_else(problem)?;
         let share = share.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(problem)?;
         Ok(Self { scenario, share, phase })
@@ -139,10 +141,11 @@ impl Overlay {
         self.customers.see(&draft.customer);
         self.terminals.see(&draft.terminal);
         let mut drawn: f64 = random.random();
-        let scenario = self.shares.iter().filter(|share| share.2.is_none_or(|only| only == phase)).find_map(|share| {
-            drawn -= share.1;
-            (drawn < 0.0).then_some(share.0)
-        })?;
+        let scenario =
+            self.shares.iter().filter(|share| share.2.is_none_or(|only| only == phase)).find_map(|share| {
+                drawn -= share.1;
+                (drawn < 0.0).then_some(share.0)
+            })?;
         match scenario {
             Scenario::CardTesting => {
                 draft.terminal = current(&mut self.tester, TESTS_AT_A_TERMINAL, || self.terminals.draw(random))?;

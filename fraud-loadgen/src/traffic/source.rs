@@ -217,12 +217,13 @@ impl Source for Traffic {
         self.labels(arrival.due, arrival.phase, batch)?;
         let mut more = false;
         let mut empty = false;
-        batch.push(arrival, Kind::Score, |out, truths| {
-            more = self.score(arrival, out, truths)?;
-            empty = !more;
-            if empty { Err(StreamError::Empty) } else { Ok(()) }
-        })
-        .or_else(|error| if empty { Ok(()) } else { Err(error) })?;
+        batch
+            .push(arrival, Kind::Score, |out, truths| {
+                more = self.score(arrival, out, truths)?;
+                empty = !more;
+                if empty { Err(StreamError::Empty) } else { Ok(()) }
+            })
+            .or_else(|error| if empty { Ok(()) } else { Err(error) })?;
         Ok(more)
     }
 

@@ -1,6 +1,7 @@
 //! A stand-in for a cluster, small and local, of real processes: fraud-api replicas in CPU cgroups with a real limit, an
 //! autoscaler that goes by their measured use, a balancer in front of them, and the series that kube-state-metrics
 //! and cAdvisor would give. It knows nothing of the load.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -145,10 +146,15 @@ impl Cluster {
         }
         let patience = Instant::now();
         while !state.look_for_ready() {
-            assert!(patience.elapsed() < Duration::from_secs(60), "replicas do not get ready, see {:?}", state.size.folder);
+            assert!(
+                patience.elapsed() < Duration::from_secs(60),
+                "replicas do not get ready, see {:?}",
+                state.size.folder
+            );
             thread::sleep(Duration::from_millis(100));
         }
-        let (balancer, metrics) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let (balancer, metrics) =
+            (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
         let service = balancer.local_addr().unwrap().to_string();
         let series = metrics.local_addr().unwrap().to_string();
         let start = |work: fn(&Arc<State>, TcpListener), listener| {
@@ -184,7 +190,8 @@ impl State {
         let number = self.made.fetch_add(1, Ordering::SeqCst);
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let name = format!("fraud-api-{number}");
-        let folders = self.controller.create(&format!("drill-{}-{number}", std::process::id()), self.size.millicores)?;
+        let folders =
+            self.controller.create(&format!("drill-{}-{number}", std::process::id()), self.size.millicores)?;
         let joins: Vec<String> =
             folders.iter().map(|folder| format!("echo $$ > '{}'", folder.join("cgroup.procs").display())).collect();
         let output = fs::File::create(self.size.folder.join(format!("{name}.log")))?;
@@ -250,7 +257,8 @@ impl State {
         let limit = self.size.millicores as f64 / 1_000.0;
         text += "# TYPE kube_pod_container_resource_limits gauge\n";
         for Pod { name, .. } in pods.iter() {
-            let labels = format!("namespace=\"fraud\",pod=\"{name}\",container=\"fraud-api\",resource=\"cpu\",unit=\"core\"");
+            let labels =
+                format!("namespace=\"fraud\",pod=\"{name}\",container=\"fraud-api\",resource=\"cpu\",unit=\"core\"");
             let _ = writeln!(text, "kube_pod_container_resource_limits{{{labels}}} {limit}");
         }
         text += "# TYPE container_cpu_usage_seconds_total counter\n";
@@ -297,7 +305,7 @@ fn autoscale(state: &Arc<State>) {
             }
         }
         // Their ends are waited for outside of the lock.
-        let gone: Vec<Pod> = state.pods.lock().unwrap().split_off(wanted.min(count).max(state.size.min));
+        let gone = if wanted < count { state.pods.lock().unwrap().split_off(wanted) } else { Vec::new() };
         drop(gone);
     }
 }

@@ -1,5 +1,6 @@
 //! A small HTTP server for tests: blocking, one thread a connection, as slow or rude as asked.
 #![allow(dead_code)] // Each test file uses its part.
+#![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -102,7 +103,9 @@ fn serve(stream: TcpStream, manners: Manners, (requests, labels, keys, turn): Sh
 
 fn assess(path: &str, body: &[u8]) -> (u16, String) {
     let one = |row: &[u8]| match Parsed::from_json(row, ParseOptions::default()) {
-        Ok(parsed) if parsed.transaction.amount.major() > 220.0 => Ok("{\"decision\":\"decline\",\"reasons\":[]}".to_owned()),
+        Ok(parsed) if parsed.transaction.amount.major() > 220.0 => {
+            Ok("{\"decision\":\"decline\",\"reasons\":[]}".to_owned())
+        }
         Ok(_) => Ok("{\"decision\":\"approve\",\"reasons\":[]}".to_owned()),
         Err(_) => Err("{\"title\":\"no transaction\"}".to_owned()),
     };
