@@ -217,7 +217,7 @@ fn a_load_that_leaves_room_calls_nobody() {
         &cluster,
         &monitoring,
         &folder.join("report.json"),
-        &["--phase-seconds", "5,5,5,40", "--pause", "0", "--headroom", "0.3"],
+        &["--phase-seconds", "5,5,5,40", "--pause", "0", "--capacity", "30"],
     );
     assert_eq!(output.status.code(), Some(1), "nobody was to be called");
     let drill = &report["drill"];
