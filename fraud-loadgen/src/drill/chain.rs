@@ -199,7 +199,7 @@ fn text(number: Option<u32>) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn sample(at: f64, replicas: u32, share: f64, alert: &str, alertmanager: &str) -> Sample {
+    fn sample(at: f64, (replicas, share): (u32, f64), alert: &str, alertmanager: &str) -> Sample {
         Sample {
             at,
             replicas: Some(replicas),
@@ -213,9 +213,9 @@ mod tests {
     #[test]
     fn the_whole_chain_is_a_success() {
         let mut chain = Chain::new(6, true, (true, true));
-        chain.see(&sample(1.0, 4, 0.5, "inactive", "inactive"));
-        chain.see(&sample(2.0, 6, 0.9, "pending", "inactive"));
-        chain.see(&sample(3.0, 6, 0.95, "firing", "active"));
+        chain.see(&sample(1.0, (4, 0.5), "inactive", "inactive"));
+        chain.see(&sample(2.0, (6, 0.9), "pending", "inactive"));
+        chain.see(&sample(3.0, (6, 0.95), "firing", "active"));
         assert!(!chain.has_alarmed());
         chain.told(4.0, "firing");
         assert!(chain.has_alarmed() && !chain.is_complete() && chain.waits_for_end());
@@ -229,18 +229,18 @@ mod tests {
     #[test]
     fn the_first_missing_link_is_named() {
         let mut chain = Chain::new(6, true, (true, false));
-        chain.see(&sample(1.0, 5, 0.9, "inactive", "inactive"));
+        chain.see(&sample(1.0, (5, 0.9), "inactive", "inactive"));
         assert!(chain.result().starts_with("not reached: the maximum of replicas"), "{}", chain.result());
-        chain.see(&sample(2.0, 6, 0.9, "firing", "inactive"));
+        chain.see(&sample(2.0, (6, 0.9), "firing", "inactive"));
         assert!(chain.result().contains("alerting"), "{}", chain.result());
-        chain.see(&sample(3.0, 6, 0.9, "firing", "active"));
+        chain.see(&sample(3.0, (6, 0.9), "firing", "active"));
         assert!(chain.result().contains("route"), "{}", chain.result());
     }
 
     #[test]
     fn what_nobody_watches_is_not_missed() {
         let mut chain = Chain::new(6, false, (false, true));
-        chain.see(&sample(1.0, 6, 0.9, "firing", "inactive"));
+        chain.see(&sample(1.0, (6, 0.9), "firing", "inactive"));
         assert!(chain.is_complete() && !chain.waits_for_end());
     }
 }

@@ -31,7 +31,11 @@ use watch::Watched;
 const LOOK: Duration = Duration::from_secs(2);
 
 /// How long an alert that fires may take to the webhook after the load has ended.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_mins(1);
+
+/// How long the replicas may take to cool down after one of them was measured, and below which share of the limit they have.
+const COOL_DOWN: Duration = Duration::from_mins(4);
+const COOL: f64 = 0.5;
 
 /// Why there was no drill.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, DrillError> {
     };
     let stop = interruptible();
     let capacity = capacity(arguments, &stop)?;
+    cool_down(&watched, &stop);
     let load = load_arguments(arguments, capacity);
     let prepared = prepare(&load)?;
     eprintln!("The design's attack: {} /s", join(&ATTACK_RATES));
@@ -242,6 +247,18 @@ fn capacity(arguments: &Arguments, stop: &Arc<AtomicBool>) -> Result<f64, DrillE
     base.output.fail_if = Vec::new();
     let found = capacity::measure(&base, arguments.measure_seconds, stop)?;
     if found > 0.0 { Ok(found) } else { Err(DrillError::NoCapacity) }
+}
+
+/// What the measuring heated up is not the attack's doing: waits until the rule's series has forgotten it.
+fn cool_down(watched: &Watched, stop: &Arc<AtomicBool>) {
+    let began = Instant::now();
+    while began.elapsed() < COOL_DOWN && !stop.load(Ordering::Relaxed) {
+        let (sample, _) = watched.look(0.0);
+        if sample.cpu.values().all(|share| *share < COOL) && sample.alert.as_deref() == Some("inactive") {
+            return;
+        }
+        thread::sleep(LOOK);
+    }
 }
 
 fn shape(arguments: &Arguments) -> Shape {

@@ -1,6 +1,6 @@
 //! What the monitoring says while the load is running.
 
-use super::web::{Problem, alert_state, alertmanager_state, query};
+use super::web::{Labelled, Problem, alert_state, alertmanager_state, query};
 use crate::report::Sample;
 use crate::target::Target;
 
@@ -36,9 +36,7 @@ impl Watched {
         let mut sample = Sample { at, replicas, wanted, ..Sample::default() };
         match query(&self.prometheus, &ratio) {
             Ok(shares) => {
-                let of_pod = |(labels, share): (std::collections::BTreeMap<String, String>, f64)| {
-                    labels.get("pod").map(|pod| (pod.clone(), share))
-                };
+                let of_pod = |(labels, share): Labelled| labels.get("pod").map(|pod| (pod.clone(), share));
                 sample.cpu = shares.into_iter().filter_map(of_pod).collect();
             }
             Err(problem) => problems.push(problem),

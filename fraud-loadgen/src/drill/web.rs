@@ -1,6 +1,7 @@
 //! Questions to Prometheus and Alertmanager, and a listener for what Alertmanager sends.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -58,11 +59,11 @@ struct QueryResult {
     value: (f64, String),
 }
 
-/// A series' labels and its value.
-pub(super) type Sample = (BTreeMap<String, String>, f64);
+/// A sample of an instant query: labels and value.
+pub(super) type Labelled = (BTreeMap<String, String>, f64);
 
 /// The samples of an instant query.
-pub(super) fn query(prometheus: &Target, expression: &str) -> Result<Vec<Sample>, Problem> {
+pub(super) fn query(prometheus: &Target, expression: &str) -> Result<Vec<Labelled>, Problem> {
     let body = get(prometheus, &format!("/api/v1/query?query={}", encoded(expression)))?;
     let answer: QueryAnswer = read(prometheus, &body)?;
     Ok(answer
@@ -136,13 +137,16 @@ fn is_ours(labels: &BTreeMap<String, String>, alert: &str, namespace: &str) -> b
 
 /// A text as a part of a query.
 fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            _ => out += &format!("%{byte:02X}"),
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing into a text does not fail.
+            let _ = write!(out, "%{byte:02X}");
         }
-        out
-    })
+    }
+    out
 }
 
 #[derive(Deserialize)]

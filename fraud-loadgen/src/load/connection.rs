@@ -198,10 +198,10 @@ impl Connection {
             };
             // A stream that gave less than was asked for is empty for now.
             let drained = count < buffer.len();
-            let State::Busy(..) = self.state else {
+            if !matches!(self.state, State::Busy(..)) {
                 // An answer that nobody asked for.
                 return Err(ErrorKind::InvalidData.into());
-            };
+            }
             if let Some(keep_alive) = self.take(&buffer[..count], &mut finished)? {
                 if !keep_alive {
                     return Ok(Reading::Ended);

@@ -334,13 +334,13 @@ impl Sending<'_> {
         while !ended && !stop.load(Ordering::Relaxed) {
             match batches.try_recv() {
                 Ok(batch) => self.send_batch(&batch, stop, &mut order),
-                Err(TryRecvError::Empty) => self.pause(MILLISECOND / 4),
+                Err(TryRecvError::Empty) => Self::pause(MILLISECOND / 4),
                 Err(TryRecvError::Disconnected) => ended = true,
             }
             self.look_after(&mut order, &mut upkeep);
         }
         while !self.waiting.is_empty() || self.producer.in_flight_count() > 0 {
-            self.pause(MILLISECOND);
+            Self::pause(MILLISECOND);
             self.look_after(&mut order, &mut upkeep);
             if order.is_empty() && self.waiting.is_empty() && self.meter.clock.now() > upkeep + self.timeout {
                 break;
@@ -361,7 +361,7 @@ impl Sending<'_> {
                 }
                 let wait = due.saturating_sub(now) + self.meter.clock.until_start();
                 self.look_after(order, &mut upkeep);
-                self.pause(wait);
+                Self::pause(wait);
             }
             if stop.load(Ordering::Relaxed) {
                 return;
@@ -457,7 +457,7 @@ impl Sending<'_> {
     }
 
     /// Waits at most so long, and not much longer than asked for.
-    fn pause(&self, wait: u64) {
+    fn pause(wait: u64) {
         if wait > 2 * OVERSLEEP {
             thread::sleep(Duration::from_nanos((wait - OVERSLEEP).min(MILLISECOND)));
         } else {

@@ -308,8 +308,7 @@ mod tests {
 
     #[test]
     fn rates_are_shares_of_what_ended() {
-        let mut stats = Stats::default();
-        stats.ends = [90, 2, 5, 0, 0, 2, 1, 0];
+        let stats = Stats { ends: [90, 2, 5, 0, 0, 2, 1, 0], ..Stats::default() };
         assert_eq!((stats.error_rate(), stats.shed_rate()), (0.03, 0.05));
         let mut twice = stats.clone();
         twice.add(&stats);

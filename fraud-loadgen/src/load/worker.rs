@@ -210,7 +210,7 @@ impl Worker {
         });
         if let Some(answer) = answer {
             self.under_way -= 1;
-            self.finish(answer);
+            self.finish(&answer);
         }
         match what {
             Event::Waiting => {}
@@ -226,7 +226,7 @@ impl Worker {
             Event::Lost(job) => {
                 if let Some(job) = job {
                     self.under_way -= 1;
-                    self.finish(Answer::none(job, End::Broken));
+                    self.finish(&Answer::none(job, End::Broken));
                     // It was open until now: nothing speaks against opening it at once.
                     self.connections[index].close(0);
                 }
@@ -254,9 +254,12 @@ impl Worker {
         }
         self.upkeep_at = Instant::now() + UPKEEP;
         let oldest = now.saturating_sub(self.setup.timeout);
-        while self.waiting.front().is_some_and(|job| job.request().arrival.due < oldest) {
+        // What waits for a connection gives up after half of the time: sent any later, it would be given up under way, and
+        // its connection with it, so that a server a little too slow would look like one that answers nothing.
+        let patient = now.saturating_sub(self.setup.timeout / 2);
+        while self.waiting.front().is_some_and(|job| job.request().arrival.due < patient) {
             if let Some(job) = self.waiting.pop_front() {
-                self.finish(Answer::none(job, End::TimedOut));
+                self.finish(&Answer::none(job, End::TimedOut));
             }
         }
         let mut opened = 0;
@@ -266,7 +269,7 @@ impl Worker {
                 && let Some(job) = connection.close(0)
             {
                 self.under_way -= 1;
-                self.finish(Answer::none(job, End::TimedOut));
+                self.finish(&Answer::none(job, End::TimedOut));
             }
             let connection = &mut self.connections[index];
             if opened < OPEN_AT_ONCE && connection.wants_opening(now) {
@@ -278,7 +281,7 @@ impl Worker {
         }
     }
 
-    fn finish(&mut self, answer: Answer) {
+    fn finish(&mut self, answer: &Answer) {
         let now = self.setup.clock.now();
         let request = answer.job.request();
         let (phase, due, dispatched) = (request.arrival.phase, request.arrival.due, answer.job.dispatched);

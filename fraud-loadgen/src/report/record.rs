@@ -327,16 +327,19 @@ impl Record {
         let asked: f64 = phases.iter().map(Phase::requests).sum();
         let length = schedule::length(phases) as f64 / SECOND as f64;
         let planned = plan.phases.clone();
-        let of_phase = |((plan, phase), stats): ((PlannedPhase, &Phase), &Stats)| PhaseRecord {
-            summary: Summary::new(stats, phase.seconds(), phase.requests() / phase.seconds(), tolerance),
-            plan,
+        // A run that ended early ended some phases early, and did not come to others.
+        let mut began = 0;
+        let mut of_phase = |((plan, phase), stats): ((PlannedPhase, &Phase), &Stats)| {
+            let done = measured.elapsed.saturating_sub(began).min(phase.duration) as f64 / SECOND as f64;
+            began += phase.duration;
+            PhaseRecord { summary: Summary::new(stats, done, phase.requests() / phase.seconds(), tolerance), plan }
         };
         Self {
             version: env!("CARGO_PKG_VERSION"),
             started_at: plan.start_time.clone(),
             verdict,
             total: Summary::new(&measured.total, measured.elapsed as f64 / SECOND as f64, asked / length, tolerance),
-            phases: planned.into_iter().zip(phases).zip(&measured.phases).map(of_phase).collect(),
+            phases: planned.into_iter().zip(phases).zip(&measured.phases).map(&mut of_phase).collect(),
             seconds,
             drill: None,
             plan: Plan { rows_per_request: rows, ..plan },

@@ -47,7 +47,8 @@ pub fn plan_text(plan: &Plan) -> String {
         let _ = writeln!(text, "  labels follow after {} s", number(labels.delay_seconds));
     }
     let seconds: f64 = plan.phases.iter().map(|phase| phase.seconds).sum();
-    let transactions: f64 = plan.phases.iter().map(|phase| (phase.from + phase.to) / 2.0 * phase.seconds).sum();
+    let transactions: f64 = plan.phases.iter().map(|phase| f64::midpoint(phase.from, phase.to) * phase.seconds).sum();
+    #[allow(clippy::cast_possible_truncation)] // Saturates.
     let _ = writeln!(text, "  {} s, about {} transactions", number(seconds), HumanCount(transactions.round() as u64));
     text
 }

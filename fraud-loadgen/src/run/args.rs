@@ -150,7 +150,7 @@ pub struct Client {
     /// Sending threads; one is good for tens of thousands of requests a second
     #[arg(long, default_value = "1")]
     pub threads: NonZeroUsize,
-    /// How long an answer is waited for, from the intended start
+    /// How long an answer is waited for, from the intended start; a free connection, half as long
     #[arg(long, default_value = "10s", value_parser = seconds)]
     pub timeout: f64,
     /// File with the API key for scoring

@@ -20,6 +20,7 @@ pub(super) struct Live {
 }
 
 impl Live {
+    #[allow(clippy::cast_possible_truncation)] // Saturates.
     pub(super) fn new(plan: &Plan, quiet: bool) -> Self {
         let on_terminal = io::stderr().is_terminal();
         let target = if on_terminal && !quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };

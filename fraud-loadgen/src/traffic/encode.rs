@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    fn row_of<'a>(customer: &'a Id, amount: i64) -> Row<'a> {
+    fn row_of(customer: &Id, amount: i64) -> Row<'_> {
         let amount = Amount::from_units(amount).unwrap();
         Row { id: "lg-1", customer, terminal: customer, amount, time: "2026-01-31T12:00:00Z" }
     }

@@ -34,13 +34,16 @@ pub struct Simulated {
 }
 
 impl Simulated {
-    /// Places the population.
+    /// Places the population and lets it pay for a day, so that the first transactions are there when load begins.
     ///
     /// # Errors
     /// [`StreamError::Simulation`].
     pub fn new(settings: Settings) -> Result<Self, StreamError> {
         let start = settings.start;
-        Ok(Self { simulator: Simulator::new(settings)?, start, day: 0, today: Vec::new().into_iter() })
+        let simulator = Simulator::new(settings)?;
+        let today = simulator.day(0).into_iter();
+        let day = 1 % simulator.settings().days;
+        Ok(Self { simulator, start, day, today })
     }
 }
 

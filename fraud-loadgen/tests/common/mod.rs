@@ -1,5 +1,6 @@
 //! A small HTTP server for tests: blocking, one thread a connection, as slow or rude as asked.
 #![allow(dead_code)] // Each test file uses its part.
+#![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
