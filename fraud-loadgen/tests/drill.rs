@@ -283,9 +283,12 @@ fn an_attack_through_kafka_calls_the_administrator() {
         .unwrap();
     thread::sleep(Duration::from_secs(5));
     let target = format!("kafka://{address}");
-    let (output, report) = drill_at(&target, (&cluster, &monitoring), &folder.join("report.json"), &[
-        "--phase-seconds", "8,10,15,90", "--pause", "2", "--wait-resolved", "3m", "--timeout", "30s",
-    ]);
+    let (output, report) = drill_at(
+        &target,
+        (&cluster, &monitoring),
+        &folder.join("report.json"),
+        &["--phase-seconds", "8,10,15,90", "--pause", "2", "--wait-resolved", "3m", "--timeout", "30s"],
+    );
     drop(stream);
     assert_eq!(output.status.code(), Some(0), "the alarm did not go through the chain");
     assert!(report["drill"]["hottest"].as_f64().unwrap() > 0.8);
