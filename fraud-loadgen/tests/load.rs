@@ -1,4 +1,5 @@
 //! Load against servers of known manners.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // A test that cannot go on ends.
 
 mod common;
 
@@ -151,6 +152,16 @@ fn shed_cut_and_unanswered_requests_are_told_apart() {
     assert_eq!(mute.total.ends.timed_out, mute.total.requests);
     assert!(mute.total.waited_for_connection > 0, "three connections were not enough for a hundred requests");
     assert!(mute.total.quantile("p50").unwrap().with_generator_ms >= 500.0, "what is not answered is not fast");
+}
+
+#[test]
+fn connections_end_after_as_many_requests_as_asked_and_none_is_lost() {
+    let server = Server::start(Manners::default());
+    let options = ["--rate", "300", "--duration", "1s", "--connections", "5", "--requests-per-connection", "10"];
+    let record = load(&server, &options);
+    assert_eq!(record.total.ends.answered, record.total.requests);
+    let connections = server.connections();
+    assert!(connections >= record.total.requests / 10, "{connections} for {}", record.total.requests);
 }
 
 #[test]
