@@ -44,7 +44,7 @@ answer, 74 a file could not be read or written, 130 interrupted.";
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// A server, http://HOST:PORT; more than one shares the connections. Or brokers, kafka://HOST:PORT[,HOST:PORT]
+    /// A server, http://HOST:PORT; more than one shares the connections. Or brokers, kafka://HOST:PORT,HOST:PORT
     #[arg(long, required = true, value_name = "URL")]
     pub target: Vec<String>,
     #[command(flatten)]
