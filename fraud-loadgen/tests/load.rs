@@ -1,9 +1,11 @@
 //! Load against servers of known manners.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // A test that cannot go on ends.
 
 mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -11,8 +13,12 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use common::{Manners, Server};
-use fraud_loadgen::load::batch::{Batch, Source};
-use fraud_loadgen::report::Record;
+use fraud_loadgen::load::batch::{Batch, Kind, Source, Truth};
+use fraud_loadgen::load::clock::SECOND;
+use fraud_loadgen::load::engine::{self, Run};
+use fraud_loadgen::load::schedule::{Arrival, Arrivals, Phase, Spacing};
+use fraud_loadgen::load::stats::TOLERANCE;
+use fraud_loadgen::report::{Record, Verdict};
 use fraud_loadgen::run::{Arguments, execute, prepare};
 
 #[derive(Parser)]
@@ -71,6 +77,52 @@ fn closed_loop(server: &Server, requests: usize) -> Vec<Duration> {
         began.elapsed()
     };
     (0..requests).map(once).collect()
+}
+
+/// Makes requests more slowly than they are due.
+struct Slow;
+
+impl Source for Slow {
+    type Error = std::convert::Infallible;
+
+    fn request(&mut self, arrival: Arrival, batch: &mut Batch) -> Result<bool, Self::Error> {
+        std::thread::sleep(Duration::from_millis(20));
+        batch.push(arrival, Kind::Score, |out, truths| {
+            out.extend_from_slice(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
+            truths.push(Truth::Malformed);
+            Ok::<(), Self::Error>(())
+        })?;
+        Ok(true)
+    }
+
+    fn finish(&mut self, _: &mut Batch) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_generator_that_cannot_keep_its_schedule_says_so_and_does_not_blame_the_server() {
+    let server = Server::start(Manners::default());
+    let phases = vec![Phase::steady("a", 500.0, 0.2)];
+    let run = Run {
+        arrivals: Box::new(Arrivals::new(phases, Spacing::Constant, 0)),
+        phases: 1,
+        addresses: vec![server.address],
+        connections: 4,
+        requests_per_connection: None,
+        threads: NonZeroUsize::MIN,
+        timeout: Duration::from_secs(30),
+        stop: Arc::default(),
+    };
+    let measured = engine::run(run, &mut Slow, Duration::from_secs(1), |_, _| ()).unwrap();
+    // A hundred requests take two seconds to make and were due within a fifth of one.
+    assert_eq!(measured.total.ended(), 100);
+    let verdict = Verdict::of(&measured, TOLERANCE, false);
+    assert!(!verdict.kept_schedule && verdict.remarks[0].contains("could not keep its schedule"));
+    for quantile in [0.5, 0.99] {
+        let claim = measured.total.claim(quantile, TOLERANCE);
+        assert!(!claim.servers && claim.nanoseconds >= SECOND / 2, "{claim:?}");
+    }
 }
 
 /// All bytes that a plan would send, with their intended starts.
@@ -151,6 +203,16 @@ fn shed_cut_and_unanswered_requests_are_told_apart() {
     assert_eq!(mute.total.ends.timed_out, mute.total.requests);
     assert!(mute.total.waited_for_connection > 0, "three connections were not enough for a hundred requests");
     assert!(mute.total.quantile("p50").unwrap().with_generator_ms >= 500.0, "what is not answered is not fast");
+}
+
+#[test]
+fn connections_end_after_as_many_requests_as_asked_and_none_is_lost() {
+    let server = Server::start(Manners::default());
+    let options = ["--rate", "300", "--duration", "1s", "--connections", "5", "--requests-per-connection", "10"];
+    let record = load(&server, &options);
+    assert_eq!(record.total.ends.answered, record.total.requests);
+    let connections = server.connections();
+    assert!(connections >= record.total.requests / 10, "{connections} for {}", record.total.requests);
 }
 
 #[test]

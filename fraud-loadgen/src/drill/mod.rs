@@ -76,14 +76,14 @@ pub struct Outcome {
 /// # Errors
 /// [`DrillError`].
 pub fn run(arguments: &Arguments) -> Result<Outcome, DrillError> {
-    let watched = Watched {
+    let monitoring = Watched {
         prometheus: Target::watched(&arguments.prometheus).map_err(RunError::from)?,
         alertmanager: arguments.alertmanager.as_deref().map(Target::watched).transpose().map_err(RunError::from)?,
         namespace: arguments.namespace.clone(),
         deployment: arguments.deployment.clone(),
         alert: arguments.alert.clone(),
     };
-    ready(&watched)?;
+    ready(&monitoring)?;
     let names = (arguments.alert.clone(), arguments.namespace.clone());
     let webhook = match arguments.webhook {
         Some(address) => Some(
@@ -94,7 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, DrillError> {
     };
     let stop = interruptible();
     let capacity = capacity(arguments, &stop)?;
-    cool_down(&watched, &stop);
+    cool_down(&monitoring, &stop);
     let load = load_arguments(arguments, capacity);
     let prepared = prepare(&load)?;
     eprintln!("The design's attack: {} /s", join(&ATTACK_RATES));
@@ -106,8 +106,9 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, DrillError> {
     );
     eprint!("{}", report::plan_text(&prepared.plan));
     let wait = arguments.wait_resolved.unwrap_or(0.0);
-    let chain = Chain::new(arguments.max_replicas, watched.alertmanager.is_some(), (webhook.is_some(), wait > 0.0));
-    let watcher = Watcher { watched, webhook, chain, samples: Vec::new(), said: Vec::new(), start: Instant::now() };
+    let chain = Chain::new(arguments.max_replicas, monitoring.alertmanager.is_some(), (webhook.is_some(), wait > 0.0));
+    let watcher =
+        Watcher { watched: monitoring, webhook, chain, samples: Vec::new(), said: Vec::new(), start: Instant::now() };
     let (record, watcher) = attack(prepared, watcher, (&stop, Duration::from_secs_f64(wait)))?;
     let mut record = record;
     let succeeded = watcher.chain.is_complete();

@@ -185,9 +185,8 @@ impl Connection {
         let mut finished = Some(finished);
         let mut event = Event::Waiting;
         loop {
-            let stream = match &mut self.state {
-                State::Idle(stream) | State::Busy(stream, ..) => stream,
-                _ => return Ok(Reading::Open(event)),
+            let (State::Idle(stream) | State::Busy(stream, ..)) = &mut self.state else {
+                return Ok(Reading::Open(event));
             };
             let count = match stream.read(buffer) {
                 Ok(0) => return Ok(Reading::Ended),

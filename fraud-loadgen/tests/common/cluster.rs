@@ -147,9 +147,9 @@ impl Cluster {
         let patience = Instant::now();
         while !state.look_for_ready() {
             assert!(
-                patience.elapsed() < Duration::from_secs(60),
-                "replicas do not get ready, see {:?}",
-                state.size.folder
+                patience.elapsed() < Duration::from_mins(1),
+                "replicas do not get ready, see {}",
+                state.size.folder.display()
             );
             thread::sleep(Duration::from_millis(100));
         }
@@ -157,9 +157,9 @@ impl Cluster {
             (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
         let service = balancer.local_addr().unwrap().to_string();
         let series = metrics.local_addr().unwrap().to_string();
-        let start = |work: fn(&Arc<State>, TcpListener), listener| {
+        let start = |work: fn(&Arc<State>, &TcpListener), listener| {
             let state = state.clone();
-            thread::spawn(move || work(&state, listener))
+            thread::spawn(move || work(&state, &listener))
         };
         start(balance, balancer);
         start(expose, metrics);
@@ -311,7 +311,7 @@ fn autoscale(state: &Arc<State>) {
 }
 
 /// Gives each new connection to the next ready replica, as a Service does.
-fn balance(state: &Arc<State>, listener: TcpListener) {
+fn balance(state: &Arc<State>, listener: &TcpListener) {
     for client in listener.incoming().map_while(Result::ok) {
         let ports: Vec<u16> = state.pods.lock().unwrap().iter().filter(|pod| pod.ready).map(|pod| pod.port).collect();
         let turn = state.turn.fetch_add(1, Ordering::SeqCst);
@@ -328,7 +328,7 @@ fn balance(state: &Arc<State>, listener: TcpListener) {
     }
 }
 
-fn expose(state: &Arc<State>, listener: TcpListener) {
+fn expose(state: &Arc<State>, listener: &TcpListener) {
     for mut stream in listener.incoming().map_while(Result::ok) {
         let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
         let _ = stream.read(&mut [0; 4_096]);

@@ -27,6 +27,7 @@ pub(crate) struct Manners {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) requests: Arc<AtomicU64>,
+    connections: Arc<AtomicU64>,
     /// Bodies of requests to /labels.
     pub(crate) labels: Arc<Mutex<Vec<String>>>,
     /// Values of the `X-API-Key` header that came, without repetitions.
@@ -39,13 +40,16 @@ impl Server {
         let server = Self {
             address: listener.local_addr().unwrap(),
             requests: Arc::default(),
+            connections: Arc::default(),
             labels: Arc::default(),
             keys: Arc::default(),
         };
         let (requests, labels, keys) = (server.requests.clone(), server.labels.clone(), server.keys.clone());
         let turn = Arc::new(Mutex::new(()));
+        let connections = server.connections.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
+                connections.fetch_add(1, Ordering::SeqCst);
                 let (requests, labels, keys, turn) = (requests.clone(), labels.clone(), keys.clone(), turn.clone());
                 // A client that left ends the thread.
                 thread::spawn(move || serve(stream, manners, (&requests, &labels, &keys, &turn)));
@@ -56,6 +60,10 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::SeqCst)
     }
 
     pub(crate) fn requests(&self) -> u64 {
