@@ -189,7 +189,7 @@ pub struct Output {
     /// What was sent and what is known of it (.parquet, .csv, .jsonl)
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
-    /// Exit with 1 when this holds, such as 'p99 > 10ms', 'error_rate > 1%', 'p99.9@spike > 1s'
+    /// Exit with 1 when this holds, such as 'p99 > 10ms', 'rate < 100/s', 'p99.9@spike > 1s'
     #[arg(long, value_name = "CONDITION")]
     pub fail_if: Vec<FailIf>,
     /// Show the plan and send nothing
