@@ -12,7 +12,7 @@ use actix_web_prom::{ActixMetricsConfiguration, LabelsConfiguration, PrometheusM
 use fraud_core::ParseOptions;
 use fraud_core::error::SnapshotError;
 use fraud_core::service::drift::Drift;
-use fraud_core::service::life::{LifeError, ModelLife, Watch};
+use fraud_core::service::life::{Following, LifeError, ModelLife, Watch};
 use fraud_core::service::metrics::{LATENCY_BUCKETS, Metrics, MetricsError};
 use fraud_core::service::quality::Quality;
 use fraud_core::service::settings::{Loaded, StoreKind};
@@ -76,6 +76,8 @@ impl RunError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
+            // The registry may be back when the process is started again.
+            Self::Life(error) if error.is_passing() => 1,
             Self::Life(_) | Self::State(_) | Self::Keys(_) | Self::Tls { .. } | Self::Store { .. } => 64,
             _ => 1,
         }
@@ -156,7 +158,8 @@ pub struct Running {
     ended: actix_web::rt::task::JoinHandle<io::Result<()>>,
     management: Option<ServerHandle>,
     snapshots: Option<state::Snapshots>,
-    _watches: Vec<Watch>,
+    _following: Following,
+    _keys_watch: Option<Watch>,
 }
 
 /// Loads everything and begins to serve. Must be called inside of an actix system.
@@ -169,13 +172,13 @@ pub fn start(settings: ApiSettings, listeners: Listeners) -> Result<Running, Run
     let Listeners { public, management } = listeners;
     let shared = Arc::new(prepare(settings, started)?);
     let snapshots = state::Snapshots::start(&shared.settings.store, shared.store.clone(), shared.metrics.clone());
-    let mut watches: Vec<Watch> = shared.life.watch().into_iter().collect();
-    watches.extend(shared.keys.clone().map(|keys| {
+    let following = shared.life.follow();
+    let keys_watch = shared.keys.clone().map(|keys| {
         Watch::start(vec![keys.path().to_owned()], Duration::from_secs(2), move || match keys.reload() {
             Ok(count) => tracing::info!(count, "the API keys were read anew"),
             Err(error) => tracing::error!(%error, "the API keys in force stay"),
         })
-    }));
+    });
     let metrics = endpoint_metrics(&shared)?;
     let operators_in_public = shared.keys.is_none();
     let address = public.local_addr().map_err(RunError::Server)?;
@@ -196,7 +199,7 @@ pub fn start(settings: ApiSettings, listeners: Listeners) -> Result<Running, Run
     };
     become_ready(&shared);
     announce(&shared, (address, management_address), started);
-    Ok(Running { shared, public, ended, management, snapshots, _watches: watches })
+    Ok(Running { shared, public, ended, management, snapshots, _following: following, _keys_watch: keys_watch })
 }
 
 fn prepare(settings: ApiSettings, started: Instant) -> Result<Shared, RunError> {

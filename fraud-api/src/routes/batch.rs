@@ -1,13 +1,14 @@
 //! `POST /predict/batch`: many transactions, answered in order; a bad one fails alone.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::HttpResponse;
 use fraud_core::features::Profile;
 use fraud_core::service::clock;
 use fraud_core::service::metrics::Failure;
-use fraud_core::{Assessment, Transaction};
+use fraud_core::{Assessment, Scorer, Transaction};
 use serde_json::value::RawValue;
 
 use super::predict::{self, Wish};
@@ -80,7 +81,8 @@ async fn answers(worker: &Rc<Worker>, rows: &[&[u8]], media: Media, (wish, arriv
     let (open, between, close): (&[u8], &[u8], &[u8]) =
         if media == Media::Lines { (b"", b"\n", b"\n") } else { (b"[", b",", b"]") };
     json.extend_from_slice(open);
-    let mut work = Work::default();
+    // One for all rows: an answer never mixes two models, however many rows it has.
+    let mut work = Work::new(predict::scorer(worker));
     for (index, chunk) in rows.chunks(CHUNK).enumerate() {
         if index > 0 {
             tokio::task::yield_now().await;
@@ -112,9 +114,9 @@ async fn answers(worker: &Rc<Worker>, rows: &[&[u8]], media: Media, (wish, arriv
     json
 }
 
-/// Buffers of one batch.
-#[derive(Default)]
+/// What a batch is assessed with, and its buffers.
 struct Work {
+    scorer: Arc<Scorer>,
     transactions: Vec<Transaction>,
     profiles: Vec<Profile>,
     /// Where in the chunk each transaction stands.
@@ -122,11 +124,15 @@ struct Work {
 }
 
 impl Work {
+    fn new(scorer: Arc<Scorer>) -> Self {
+        Self { scorer, transactions: Vec::new(), profiles: Vec::new(), places: Vec::new() }
+    }
+
     /// Observes row after row, as single requests in this order would, then asks the model once.
     fn chunk(&mut self, worker: &Worker, rows: &[&[u8]], wish: Wish) -> Vec<Result<Assessment, ApiError>> {
         let began = Instant::now();
         let _active = worker.shared.metrics.active();
-        let (scorer, millis) = (predict::scorer(worker), clock::unix_millis());
+        let (scorer, millis) = (self.scorer.clone(), clock::unix_millis());
         self.transactions.clear();
         self.places.clear();
         self.profiles.resize_with(rows.len(), Profile::default);
@@ -160,15 +166,19 @@ impl Work {
             scorer.assess_batch(&self.transactions, &self.profiles, &mut assessed);
         }
         let share = began.elapsed() / u32::try_from(self.places.len().max(1)).unwrap_or(u32::MAX);
-        for ((place, transaction), answer) in self.places.iter().zip(&self.transactions).zip(assessed) {
+        let known = self.transactions.iter().zip(&self.profiles);
+        for ((place, (transaction, profile)), answer) in self.places.iter().zip(known).zip(assessed) {
             match &answer {
                 Ok(assessment) => {
                     worker.recorder.borrow_mut().assessed(assessment, share);
                     if wish.record {
-                        predict::remember(worker, transaction, assessment);
+                        predict::remember(worker, (transaction, profile), assessment);
                     }
                 }
-                Err(_) => worker.recorder.borrow().model_failed(),
+                Err(_) => {
+                    worker.recorder.borrow().model_failed();
+                    worker.shared.life.beside().failed(&scorer);
+                }
             }
             answers[*place] = Some(answer.map_err(ApiError::Model));
         }

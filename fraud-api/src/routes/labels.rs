@@ -115,6 +115,7 @@ fn record(worker: &Worker, row: &[u8]) -> Result<Answer, ApiError> {
     if status == "recorded" {
         worker.shared.metrics.label(fraud);
         worker.shared.quality.labelled(&written.transaction_id, observed_at, fraud);
+        worker.shared.life.beside().labelled(&written.transaction_id, observed_at, fraud);
     }
     Ok(Answer { transaction_id: Some(written.transaction_id), status, error: None })
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use fraud_core::error::{FieldProblem, ParseError, ValidationError, ValueClass};
+use fraud_core::features::Profile;
 use fraud_core::service::clock;
 use fraud_core::{Assessment, Decision, Parsed, Scorer, Transaction};
 
@@ -144,7 +145,10 @@ pub fn assess(
     worker.dawdle();
     let assessed =
         if wish.explain { scorer.explain(&transaction, &profile) } else { scorer.assess(&transaction, &profile) };
-    let assessment = assessed.inspect_err(|_| worker.recorder.borrow().model_failed())?;
+    let assessment = assessed.inspect_err(|_| {
+        worker.recorder.borrow().model_failed();
+        worker.shared.life.beside().failed(&scorer);
+    })?;
     worker.recorder.borrow_mut().assessed(&assessment, began.elapsed());
     if worker.samples() {
         let mut row = worker.row.borrow_mut();
@@ -154,7 +158,7 @@ pub fn assess(
         worker.shared.add_drift(&scorer, &row, assessment.fraud_probability);
     }
     if wish.record {
-        remember(worker, &transaction, &assessment);
+        remember(worker, (&transaction, &profile), &assessment);
     }
     Ok(assessment)
 }
@@ -195,9 +199,10 @@ fn from_the_future() -> ParseError {
     ParseError::Invalid(ValidationError { problems: vec![problem] })
 }
 
-/// Keeps what quality and the console need of an assessment.
-pub fn remember(worker: &Worker, transaction: &Transaction, assessment: &Assessment) {
+/// Keeps what quality and the console need of an assessment, and offers it to who looks beside the path.
+pub fn remember(worker: &Worker, (transaction, profile): (&Transaction, &Profile), assessment: &Assessment) {
     let shared = &worker.shared;
+    shared.life.beside().offer(transaction, profile, assessment);
     if assessment.duplicate {
         return;
     }

@@ -34,6 +34,17 @@ impl SharedScorer {
         self.previous.store(Some(self.serving.swap(scorer)));
     }
 
+    /// Puts another form of the model in service; what [`SharedScorer::rollback`] goes back to stays.
+    pub fn refit(&self, scorer: Arc<Scorer>) {
+        self.serving.store(scorer);
+    }
+
+    /// The scorer that [`SharedScorer::rollback`] would put in service.
+    #[must_use]
+    pub fn previous(&self) -> Option<Arc<Scorer>> {
+        self.previous.load_full()
+    }
+
     /// Exchanges the scorer in service with the previous one. `false` when there is no previous one.
     pub fn rollback(&self) -> bool {
         match self.previous.load_full() {

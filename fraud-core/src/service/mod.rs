@@ -5,10 +5,12 @@
 
 pub mod clock;
 pub mod drift;
+pub mod guards;
 pub mod life;
 pub mod metrics;
 pub mod quality;
 pub mod settings;
+pub mod shadow;
 pub mod shutdown;
 pub mod source;
 pub mod telemetry;
