@@ -14,9 +14,9 @@ use super::shadow::Seen;
 use crate::assessment::Decision;
 use crate::scorer::Scorer;
 
-/// Inner edges of the bins that scores are compared in.
-const EDGES: [f32; 13] = [0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99];
-const BINS: usize = EDGES.len() + 1;
+/// Inner edges of the bins that scores are compared in, beside the thresholds of the model before: what moves within
+/// a bin changes no decision by much.
+const EDGES: [f32; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 /// How many of the latest times the medians are of.
 const TIMES: usize = 1_024;
 /// Added to both counts of declines: a ratio of a handful says nothing.
@@ -55,7 +55,8 @@ pub struct Guard {
 #[derive(Debug, Default)]
 struct Pairs {
     count: u64,
-    scores: [[u64; BINS]; 2],
+    edges: Vec<f32>,
+    scores: [Vec<u64>; 2],
     declines: [u64; 2],
     times: VecDeque<[Duration; 2]>,
 }
@@ -71,7 +72,7 @@ impl Guard {
             served: served.clone(),
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            pairs: Mutex::default(),
+            pairs: Mutex::new(Pairs::new(previous.thresholds())),
         })
     }
 
@@ -161,10 +162,20 @@ impl Guard {
 }
 
 impl Pairs {
+    fn new((review_at, decline_at): (f32, f32)) -> Self {
+        let mut edges: Vec<f32> = EDGES.into_iter().chain([review_at, decline_at]).collect();
+        edges.sort_by(f32::total_cmp);
+        edges.dedup();
+        let empty = vec![0; edges.len() + 1];
+        Self { edges, scores: [empty.clone(), empty], ..Self::default() }
+    }
+
     fn add(&mut self, judged: [(f32, Decision); 2], times: [Duration; 2]) {
         self.count += 1;
         for (side, (probability, decision)) in judged.into_iter().enumerate() {
-            self.scores[side][EDGES.partition_point(|edge| *edge <= probability)] += 1;
+            if let Some(count) = self.scores[side].get_mut(self.edges.partition_point(|edge| *edge <= probability)) {
+                *count += 1;
+            }
             self.declines[side] += u64::from(decision == Decision::Decline);
         }
         if self.times.len() == TIMES {
@@ -177,7 +188,7 @@ impl Pairs {
         if self.count < settings.min_count {
             return None;
         }
-        let expected = self.scores[1].map(|count| count as f64 / self.count as f64);
+        let expected: Vec<f64> = self.scores[1].iter().map(|count| *count as f64 / self.count as f64).collect();
         let psi = drift::index(&self.scores[0], &expected);
         if psi > settings.max_score_psi {
             let figures = format!(
@@ -219,7 +230,7 @@ mod tests {
     use crate::service::settings::Span;
 
     fn pairs(count: u64, judged: impl Fn(u64) -> [(f32, Decision); 2]) -> Pairs {
-        let mut pairs = Pairs::default();
+        let mut pairs = Pairs::new((0.03, 0.6));
         (0..count).for_each(|n| pairs.add(judged(n), [Duration::from_micros(10); 2]));
         pairs
     }
@@ -230,7 +241,7 @@ mod tests {
 
     /// Scores as they come: most of them low, one in fifty declined.
     fn usual(n: u64) -> (f32, Decision) {
-        if n.is_multiple_of(50) { (0.92, Decision::Decline) } else { ((n % 7) as f32 * 0.01, Decision::Approve) }
+        if n.is_multiple_of(50) { (0.92, Decision::Decline) } else { ((n % 7) as f32 * 0.004, Decision::Approve) }
     }
 
     #[test]
@@ -252,6 +263,13 @@ mod tests {
     }
 
     #[test]
+    fn a_move_across_a_threshold_is_seen_and_one_below_all_of_them_is_not() {
+        let up = |by: f32| move |n: u64| [(usual(n).0 + by, usual(n).1), usual(n)];
+        assert_eq!(reason(&pairs(5_000, up(0.004))), None);
+        assert_eq!(reason(&pairs(5_000, up(0.02))), Some(RollbackReason::ScoreShift));
+    }
+
+    #[test]
     fn far_more_or_far_fewer_declines_are_a_breach() {
         let declining = |n: u64| if n.is_multiple_of(8) { (0.92, Decision::Decline) } else { usual(n) };
         assert_eq!(reason(&pairs(5_000, |n| [declining(n), usual(n)])), Some(RollbackReason::DeclineRate));
@@ -264,7 +282,7 @@ mod tests {
     #[test]
     fn a_slower_model_is_a_breach_when_it_is_slow_enough_to_matter() {
         let timed = |new: Duration, old: Duration| {
-            let mut pairs = Pairs::default();
+            let mut pairs = Pairs::new((0.03, 0.6));
             (0..1_000).for_each(|n| pairs.add([usual(n), usual(n)], [new, old]));
             reason(&pairs)
         };

@@ -227,6 +227,9 @@ impl ModelLife {
 
     /// Reads the policy anew and keeps the model.
     fn reload_policy(&self) -> Result<(), LifeError> {
+        if self.policy.path.is_none() {
+            return Ok(());
+        }
         let _one = self.loading.lock();
         let Some(model) = self.shared.load().model().cloned() else { return Ok(()) };
         let fitted = read_policy(&self.policy).and_then(|policy| Scorer::new(model, &policy)).map_err(LifeError::from);
@@ -235,10 +238,8 @@ impl ModelLife {
             Ok(scorer)
         });
         match fitted {
-            Ok(scorer) if scorer.policy_version() == self.shared.load().policy_version() => Ok(()),
             Ok(scorer) => {
-                let release = self.release();
-                self.put_in_service(scorer, release.as_ref())?;
+                self.exchange_policy(scorer);
                 self.noted(None);
                 Ok(())
             }
@@ -293,9 +294,10 @@ impl ModelLife {
         }
         if let Origin::Registry(wanted) = self.origin.clone() {
             let life = self.clone();
-            watches.push(Watch::every(self.model.mlflow.poll.0, move || {
+            let look = move || {
                 let _ = life.look_for_served(&wanted, false);
-            }));
+            };
+            watches.push(Watch::every(self.model.mlflow.poll.0, look).detached());
         }
         watches.extend(self.follow_challenger());
         let life = Arc::downgrade(self);
@@ -318,7 +320,7 @@ impl ModelLife {
         };
         let mut known = None;
         // The first look is the thread's, too: no challenger keeps a service from starting.
-        Some(Watch::every(every, move || match &origin {
+        let look = move || match &origin {
             Origin::Registry(_) => life.look_for_challenger(&origin),
             Origin::File(path) => {
                 let now = Fingerprint::of(path);
@@ -333,7 +335,8 @@ impl ModelLife {
                     life.look_for_challenger(&origin);
                 }
             }
-        }))
+        };
+        Some(Watch::every(every, look).detached())
     }
 }
 

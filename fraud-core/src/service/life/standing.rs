@@ -76,8 +76,9 @@ impl ModelLife {
         }
         let (served, members) = self.arrange(&mut standing, served);
         let begin = std::time::Instant::now();
-        self.shared.swap(served);
+        let gone = self.shared.swap(served);
         let pause = begin.elapsed();
+        drop(gone);
         self.beside.set(members);
         if is_new || release.is_some() {
             standing.previous = standing.serving.take();
@@ -96,6 +97,14 @@ impl ModelLife {
             "a new model is in service"
         );
         Ok(())
+    }
+
+    /// Puts the served model in service with another policy; the model before stays what it is.
+    pub(super) fn exchange_policy(&self, scorer: Scorer) {
+        let mut standing = self.standing.lock();
+        self.shared.refit(Arc::new(scorer));
+        self.refit(&mut standing);
+        tracing::info!(policy = &**self.shared.load().policy_version(), "a new policy is in service");
     }
 
     /// Exchanges the challenger.

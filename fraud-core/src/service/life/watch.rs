@@ -15,6 +15,13 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// The same, but dropping it does not wait for a look under way: for looks that may hang on somebody else.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        self.thread.take();
+        self
+    }
+
     /// Calls back when one of some files has changed and has then stayed as it is for one interval, so that a
     /// file still being written is left alone.
     #[must_use]
