@@ -146,6 +146,7 @@ fn wrongs() -> Vec<(&'static str, &'static str, Box<dyn Fn(&Registry)>)> {
                 registry.behave(Manner::Good, Manner::Redirect(format!("{}/elsewhere", registry.uri())));
             }),
         ),
+        ("no version", "no_version", Box::new(|registry| drop(registry.state.lock().unwrap().aliases.clear()))),
         ("no JSON", "malformed", Box::new(questions(Manner::Garbage))),
         ("truncated answer", "malformed", Box::new(questions(Manner::Truncated))),
         ("truncated file", "malformed", Box::new(files(Manner::Truncated))),
@@ -217,6 +218,7 @@ fn whatever_the_registry_does_wrong_the_champion_serves_on() {
         registry.behave(Manner::Good, Manner::Good);
         registry.state.lock().unwrap().place = "mlflow-artifacts:/1/models/m-{version}/artifacts".to_owned();
         registry.register(8, &good);
+        registry.alias("champion", 8);
         life.reload().unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(version(&life), "8", "{name}");
     }
@@ -350,4 +352,27 @@ fn a_mark_that_could_not_be_written_is_written_later() {
     let _following = life.follow();
     wait_for("the mark", || registry.tag_of(8, "fraud.rolled_back").is_some());
     assert_eq!(version(&life), "7");
+}
+
+#[test]
+fn a_challenger_comes_and_goes_with_its_alias() {
+    let registry = with_champion(7);
+    let mut settings = champion(&registry);
+    settings.shadow.source = Some("mlflow:models:/fraud@candidate".to_owned());
+    let (life, metrics) = start(&settings).unwrap();
+    let _following = life.follow();
+    let challenger = || life.beside().challenger().map(|info| info.version.to_string());
+    wait_for("looks", || sample(&metrics, "fraud_model_registry_looks_total{result=\"unchanged\"} ") > 3.0);
+    assert_eq!((challenger(), sample(&metrics, "fraud_model_registry_looks_total{result=\"failed\"} ")), (None, 0.0));
+    registry.register(8, &moved(0.0, 2.0));
+    registry.alias("candidate", 8);
+    wait_for("the challenger", || challenger().as_deref() == Some("8"));
+    assert!(String::from_utf8(metrics.render().unwrap()).unwrap().contains("fraud_shadow_model_info{"));
+    // Promoted, it has nobody left to challenge; alone again, it challenges who serves.
+    registry.alias("champion", 8);
+    wait_for("the promotion", || version(&life) == "8" && challenger().is_none());
+    registry.alias("champion", 7);
+    wait_for("the demotion", || version(&life) == "7" && challenger().as_deref() == Some("8"));
+    registry.state.lock().unwrap().aliases.remove("candidate");
+    wait_for("the end of it", || challenger().is_none());
 }

@@ -237,8 +237,17 @@ impl ModelLife {
 
     fn find_challenger(&self, wanted: &Wanted, followed: &mut Followed) -> Result<Look, LifeError> {
         let Some(registry) = &self.registry else { return Ok(Look::Unchanged) };
-        let release = registry.release(wanted).map_err(SourceError::from)?;
         let mut known = self.challenging.lock();
+        let release = match registry.release(wanted) {
+            // Most of the time nobody challenges.
+            Err(RegistryError::NoVersion { .. }) => {
+                if known.take().is_some() {
+                    self.challenge(None);
+                }
+                return Ok(Look::Unchanged);
+            }
+            found => found.map_err(SourceError::from)?,
+        };
         if known.as_ref().is_some_and(|known| known.is_same(&release)) {
             return Ok(Look::Unchanged);
         }

@@ -110,8 +110,10 @@ impl ModelLife {
     /// Exchanges the challenger.
     pub(super) fn challenge(&self, challenger: Option<Scorer>) {
         let mut standing = self.standing.lock();
-        let name = challenger.as_ref().and_then(ModelInfo::of).map(|info| info.version);
-        tracing::info!(challenger = name.as_deref(), "another challenger scores beside the model in service");
+        match challenger.as_ref().and_then(ModelInfo::of) {
+            Some(info) => tracing::info!(version = &*info.version, "a challenger scores beside the model in service"),
+            None => tracing::info!("the challenger is gone"),
+        }
         standing.challenger = challenger;
         self.refit(&mut standing);
     }

@@ -144,7 +144,12 @@ impl Registry {
             }
             Pick::Number(number) => format!("/api/2.0/mlflow/model-versions/get?name={name}&version={number}"),
         };
-        let VersionAnswer { model_version } = self.json(&path)?;
+        let VersionAnswer { model_version } = self.json(&path).map_err(|error| match error {
+            RegistryError::Status { host, status: 400 | 404, words, .. } if !words.is_empty() => {
+                RegistryError::NoVersion { host, wanted: wanted.to_string(), words }
+            }
+            other => other,
+        })?;
         let malformed = |problem: &str| self.malformed(&path, problem.to_owned());
         if model_version.name != wanted.name {
             return Err(malformed("it is about another model"));

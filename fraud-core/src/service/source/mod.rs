@@ -81,7 +81,7 @@ impl SourceError {
     }
 
     /// All words of [`SourceError::reason`].
-    pub const REASONS: [&'static str; 15] = [
+    pub const REASONS: [&'static str; 16] = [
         "file",
         "fetch",
         "hash",
@@ -90,6 +90,7 @@ impl SourceError {
         "unreachable",
         "timeout",
         "status",
+        "no_version",
         "redirect",
         "malformed",
         "too_large",

@@ -36,6 +36,16 @@ pub enum RegistryError {
         /// Its own words, cut.
         words: String,
     },
+    /// The server knows no such version.
+    #[error("MLflow at {host} knows no {wanted}: register the model, or set the alias ({words})")]
+    NoVersion {
+        /// The server.
+        host: String,
+        /// What was asked for.
+        wanted: String,
+        /// Its own words, cut.
+        words: String,
+    },
     /// The server wants it asked elsewhere.
     #[error(
         "MLflow at {host} redirects {path}, which is not followed: give the final address as \
@@ -143,6 +153,7 @@ impl RegistryError {
             Self::Unreachable { .. } => "unreachable",
             Self::Timeout { .. } => "timeout",
             Self::Status { .. } => "status",
+            Self::NoVersion { .. } => "no_version",
             Self::Redirect { .. } => "redirect",
             Self::Malformed { .. } => "malformed",
             Self::TooLarge { .. } => "too_large",
