@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from . import check, files, generate, live, tools
+from . import alerts, check, files, generate, live, tools
 
 
 def _generate(_: argparse.Namespace) -> int:
@@ -16,8 +16,8 @@ def _check(_: argparse.Namespace) -> int:
     for problem in problems:
         print(f"monitoring: {problem}", file=sys.stderr)
     if not problems:
-        alerts = sum(rule.is_alert for rule in files.rules())
-        print(f"monitoring: {alerts} alerts, {len(check.panel_queries())} queries of panels, {len(check.runbook_queries())} of runbooks: in order")
+        count = sum(rule.is_alert for rule in files.rules())
+        print(f"monitoring: {count} alerts, {len(check.panel_queries())} queries of panels, {len(check.runbook_queries())} of runbooks: in order")
     return 1 if problems else 0
 
 
@@ -28,6 +28,7 @@ def main() -> int:
     commands.add_parser("generate", help="write what is made of other files").set_defaults(run=_generate)
     commands.add_parser("check", help="what can be known without a running service").set_defaults(run=_check)
     commands.add_parser("live", help="each rule and panel on a real Prometheus").set_defaults(run=lambda _: live.main())
+    commands.add_parser("alerts", help="alerts provoked, through to a webhook").set_defaults(run=lambda _: alerts.main())
     arguments = parser.parse_args()
     return arguments.run(arguments)
 
