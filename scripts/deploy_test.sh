@@ -33,38 +33,39 @@ python="$(deploy/tests/env.sh)"
 if ! kubectl version --client 2>/dev/null | grep -q 'Kustomize Version: v5'; then KUBECTL="$(dirname "$python")/kubectl"; export KUBECTL; fi
 built="$(mktemp -d)"
 trap 'rm -rf "$built"' EXIT
+programs="${CARGO_TARGET_DIR:-target}/debug"
 export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$root/deploy/tests"
 
+# `|| return` everywhere: within a step bash does not end a function at a command that fails.
 binaries() {
-  cargo build --locked --quiet -p fraud-api -p fraud-stream
+  cargo build --locked --quiet -p fraud-api -p fraud-stream -p fraud-loadgen
 }
 manifests() {
   local ask=()
-  binaries
+  binaries || return
   # A build without the shared store would only say so.
-  if "${CARGO_TARGET_DIR:-target}/debug/fraud-api" --print-config | grep -q 'store.redis'; then
-    ask=(--binaries "${CARGO_TARGET_DIR:-target}/debug")
-  fi
+  if "$programs/fraud-api" --print-config | grep -q 'store.redis'; then ask=(--binaries "$programs"); fi
   "$python" -m deploy_check "${ask[@]}" --write "$built"
 }
 seeded() {
   "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_seeded.py
 }
 live() {
-  binaries && BINARIES="${CARGO_TARGET_DIR:-target}/debug" "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_live.py
+  binaries || return
+  BINARIES="$programs" "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_live.py
 }
-# Silent unless it finds something, and then it says so by its exit code.
+policies() { # folder
+  LOG_LEVEL=ERROR "$(dirname "$python")/checkov" --config-file deploy/tests/checkov.yaml -d "$1"
+}
 checkov() {
-  [ -n "$(ls "$built")" ] || "$python" -m deploy_check --write "$built" >/dev/null
-  LOG_LEVEL=ERROR "$(dirname "$python")/checkov" --config-file deploy/tests/checkov.yaml -d "$built"
-  # A step that cannot fail proves nothing: a privileged Pod must not pass.
-  mkdir "$built/bad"
+  if [ -z "$(ls "$built")" ]; then "$python" -m deploy_check --write "$built" >/dev/null || return; fi
+  policies "$built" || return
+  # Seen failing: a privileged Pod must not pass.
+  mkdir "$built/seeded" || return
   printf '%s\n' 'apiVersion: v1' 'kind: Pod' 'metadata: {name: bad, namespace: x}' \
-    'spec: {containers: [{name: a, image: a, securityContext: {privileged: true}}]}' >"$built/bad/pod.yaml"
-  if LOG_LEVEL=ERROR "$(dirname "$python")/checkov" --config-file deploy/tests/checkov.yaml -d "$built/bad" >/dev/null; then
-    echo "checkov lets a privileged Pod pass" >&2; return 1
-  fi
-  rm -r "$built/bad"
+    'spec: {containers: [{name: a, image: a, securityContext: {privileged: true}}]}' >"$built/seeded/pod.yaml"
+  if policies "$built/seeded" >/dev/null; then echo "checkov lets a privileged Pod pass" >&2; return 1; fi
+  rm -r "$built/seeded"
 }
 
 step manifests manifests

@@ -40,7 +40,7 @@ def unused(components, folders):
 
 def main():
     parser = argparse.ArgumentParser(prog="deploy_check", description=__doc__)
-    parser.add_argument("--binaries", type=Path, help="folder of fraud-api and fraud-stream, to ask them about settings")
+    parser.add_argument("--binaries", type=Path, help="folder of the three programs, to ask them about settings and arguments")
     parser.add_argument("--write", type=Path, help="folder to write what was built to, one file a kustomization")
     parser.add_argument("kustomization", nargs="*", help="below deploy/; all by default")
     arguments = parser.parse_args()
@@ -57,6 +57,7 @@ def main():
         found = list(problems(bundle))
         if arguments.binaries:
             found += [("check-config", text) for text in settings.check_config(bundle, arguments.binaries)]
+            found += [("check-load", text) for text in settings.check_load(bundle, arguments.binaries)]
         for name, text in found:
             print(f"deploy/{bundle.name}: {name}: {text}", file=sys.stderr)
         wrong += len(found)

@@ -89,13 +89,13 @@ def check(bundle):
         ]  # fmt: skip
         if not denies:
             yield f"Namespace {space}: no policy that denies everything first"
-    yield from _flows(bundle, ours)
+    yield from _flows(bundle, ours, pods)
 
 
-def _flows(bundle, ours):
+def _flows(bundle, ours, pods):
     space = ours[0].space
     by = {}
-    for p in ours:
+    for p in pods:
         by.setdefault(p.labels.get(_NAME), []).append(p)
     client = _stranger("a caller", {"fraud-scoring/client": "true"}, "shop")
     stranger = _stranger("a Pod without a name", {"app": "x"}, space)
@@ -154,6 +154,21 @@ def _flows(bundle, ours):
         yield from flow(True, (client, kafka), 9092, "producers send there")
         for other in (stranger, outsider, world):
             yield from flow(False, (other, kafka), 9092, "only named clients use Kafka")
+    # What only the demo has: its own monitoring, and the attack.
+    for one, other, port, why in (
+        ("attack", "fraud-api", 8000, "it attacks"),
+        ("attack", "prometheus", 9090, "it watches"),
+        ("attack", "alertmanager", 9093, "it watches"),
+        ("alertmanager", "attack", 8080, "the alarm arrives there"),
+        ("prometheus", "fraud-api", 8001, "metrics are scraped"),
+        ("prometheus", "fraud-stream", 9464, "metrics are scraped"),
+        ("prometheus", "kube-state-metrics", 8080, "metrics are scraped"),
+        ("prometheus", "alertmanager", 9093, "alerts are sent"),
+        ("grafana", "prometheus", 9090, "panels ask"),
+    ):
+        for client in by.get(one, []):
+            for server in by.get(other, []):
+                yield from flow(True, (client, server), port, why)
     if uses_redis and not each("fraud-store-init"):
         yield "Redis is here, but nothing that begins its store"
     lasting = [p for p in ours if p.workload.kind in LASTING]

@@ -13,14 +13,15 @@ PROGRAMS = ("fraud-api", "fraud-stream")
 _PREFIX = "FRAUD__"
 
 
-def environment(bundle, pod, container):
-    """The container's environment as the kubelet makes it. Services get stand-in addresses."""
+def environment(bundle, pod, container, stand_in=None):
+    """The container's environment as the kubelet makes it. Services get stand-in addresses (host and port)."""
+    host, number = stand_in or ("10.96.0.10", None)
     env = {}
     for service in bundle.of("Service"):
         if service["metadata"].get("namespace", "default") == pod.namespace and service["spec"].get("clusterIP") != "None":
             name = service["metadata"]["name"].upper().replace("-", "_")
-            env[f"{name}_SERVICE_HOST"] = "10.96.0.10"
-            env[f"{name}_SERVICE_PORT"] = str(service["spec"]["ports"][0]["port"])
+            env[f"{name}_SERVICE_HOST"] = host
+            env[f"{name}_SERVICE_PORT"] = number or str(service["spec"]["ports"][0]["port"])
     links = dict(env)
     for source in container.get("envFrom", []):
         found = bundle.find("ConfigMap", source.get("configMapRef", {}).get("name"), pod.namespace)
@@ -119,6 +120,25 @@ def check(bundle):
             most = int(store.get("max_bytes", 4 << 30))
             if limit and most > limit * 3 / 4:
                 yield f"{where}: the store may take {most} bytes of a limit of {limit}: it would be killed before it refuses"
+
+
+def check_load(bundle, binaries: Path):
+    """Whether the load generator takes its arguments. Services are where nobody listens, so nothing is ever sent."""
+    for pod in workloads(bundle):
+        for container in pod.containers:
+            if container["image"].rpartition("/")[2].split(":")[0] != "fraud-loadgen":
+                continue
+            env = environment(bundle, pod, container, ("127.0.0.1", "1"))
+            arguments = container.get("args", [])
+            for name, value in env.items():
+                arguments = [a.replace(f"$({name})", value) for a in arguments]
+            # 69: the target or the monitoring does not answer, which is said after the arguments were taken.
+            fine = (69,) if arguments[:1] == ["drill"] else (0,)
+            arguments += [] if arguments[:1] == ["drill"] else ["--dry-run"]
+            command = [str(binaries / "fraud-loadgen"), *arguments]
+            ran = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60, check=False)
+            if ran.returncode not in fine:
+                yield f"{pod.where}: {container['name']}: exit code {ran.returncode}: {ran.stderr.strip()[:400]}"
 
 
 def check_config(bundle, binaries: Path):
