@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Everything under deploy/, checked: each part is a step of its own. Installs what is lacking.
+# The manifests under deploy/, checked. Installs what is lacking. Monitoring, images, Terraform and workflows have scripts of
+# their own; `make deploy-test` runs them all.
 #   scripts/deploy_test.sh              all steps
 #   scripts/deploy_test.sh manifests …  some of them, by name
 # Steps: manifests  builds every kustomization; schemas, references, scaling, security, flows, settings, probes, sizes
 #        seeded     each of those checks seen failing on a mistake
 #        live       the real programs under the settings of the manifests: ports, paths, probes, the end
 #        checkov    policies, offline
-#        and, each by its own script: monitoring, docker, terraform, argocd, workflows, airflow, mlflow
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -22,12 +22,6 @@ step() { # name, command…
   passed=$((passed + 1))
   printf '─ deploy: %s: %d s\n' "$name" $((SECONDS - start))
 }
-# Steps of other folders, as those bring them.
-optional() { # name, script, arguments…
-  local name=$1 script=$2; shift 2
-  if [ -x "$script" ]; then step "$name" "$script" "$@"; fi
-}
-
 python="$(deploy/tests/env.sh)"
 # kustomize 5 comes with kubectl; where the machine has none, or an old one, with the environment.
 if ! kubectl version --client 2>/dev/null | grep -q 'Kustomize Version: v5'; then KUBECTL="$(dirname "$python")/kubectl"; export KUBECTL; fi
@@ -72,11 +66,4 @@ step manifests manifests
 step seeded seeded
 step live live
 step checkov checkov
-optional monitoring scripts/monitoring.sh check
-optional docker deploy/docker/lint.sh
-optional terraform deploy/terraform/test.sh
-optional argocd deploy/argocd/test.sh
-optional workflows .github/lint.sh
-optional airflow deploy/airflow/check.sh
-optional mlflow deploy/mlflow/check.sh
 printf '\ndeploy: %d passed\n' "$passed"

@@ -199,7 +199,7 @@ MISTAKES = [
     ("probes", "prod", at(D, STREAM, f"{SPEC}/terminationGracePeriodSeconds", 5), "is killed after 5 s"),
     ("probes", "dev", at(D, API, "spec/strategy", {"type": "RollingUpdate"}), "must be Recreate"),
     ("probes", "dev", at(D, API, "spec/replicas", 2), "each would know a part"),
-    ("probes", "prod", at("ConfigMap", "fraud-store-*", "data", {"FRAUD__STORE__KIND": "memory"}), "keeps its history in memory"),
+    ("probes", "prod", at("ConfigMap", "fraud-store-*", "data", {"FRAUD__STORE__KIND": "embedded"}), "keeps its history in memory"),
     # Sizes.
     ("sizes", "dev", at(D, API, f"{C}/resources/requests/cpu", "3"), "cores in all"),
     ("sizes", "prod", at(D, API, f"{C}/resources/requests/memory", "2Gi"), "MiB in all"),
