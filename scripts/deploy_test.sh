@@ -5,7 +5,8 @@
 #   scripts/deploy_test.sh manifests …  some of them, by name
 # Steps: manifests  builds every kustomization; schemas, references, scaling, security, flows, settings, probes, sizes
 #        seeded     each of those checks seen failing on a mistake
-#        live       the real programs under the settings of the manifests: ports, paths, probes, the end
+#        live       the real programs under the settings of the manifests: ports, paths, probes, a rollout under load; what the
+#                   demo's Prometheus scrapes and whom its Alertmanager calls
 #        checkov    policies, offline
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -46,7 +47,8 @@ seeded() {
 }
 live() {
   binaries || return
-  BINARIES="$programs" "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_live.py
+  scripts/monitoring.sh need || return
+  BINARIES="$programs" "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_live.py deploy/tests/test_demo.py
 }
 policies() { # folder
   LOG_LEVEL=ERROR "$(dirname "$python")/checkov" --config-file deploy/tests/checkov.yaml -d "$1"
