@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The monitoring: rules, runbooks, routes and dashboards, built, checked, and seen at work. Installs what is lacking.
 #   scripts/monitoring.sh check            whether all of it is in order: promtool, amtool, and checks of our own
-#   scripts/monitoring.sh test             check, and whether the checks find mistakes (seeded ones, one each)
+#   scripts/monitoring.sh test             whether the checks find mistakes (seeded ones, one each)
 #   scripts/monitoring.sh mutants          whether the rules' tests notice every small change of a rule (2 CPU-minutes)
 #   scripts/monitoring.sh live             each rule and each panel on a real Prometheus that scrapes the real services
 #   scripts/monitoring.sh alerts           alerts provoked in the real services, through to a webhook (minutes)
@@ -41,7 +41,7 @@ programs() {
 
 case "${1:-}" in
   check) need; python -m fraud_monitoring check ;;
-  test) need; python -m fraud_monitoring check; python -m unittest discover --quiet --start-directory "$folder/tests" ;;
+  test) need; python -m unittest discover --quiet --start-directory "$folder/tests" ;;
   mutants) need; python "$folder/tests/mutants.py" --quiet ;;
   live | alerts) need; programs; python -m fraud_monitoring "$1" ;;
   generate) python -m fraud_monitoring generate ;;

@@ -55,7 +55,6 @@ step demo    scripts/demo.sh
 step monitoring scripts/monitoring.sh test
 step monitoring-live scripts/monitoring.sh live
 long monitoring-mutants scripts/monitoring.sh mutants
-long monitoring-alerts scripts/monitoring.sh alerts
 long fuzz    scripts/fuzz.sh 60
 step deploy  scripts/deploy_test.sh
 step deny    scripts/deny.sh

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from . import files, services
-from .onnx_file import fails_above_1000
+from .onnx_file import fails_above_200
 from .services import MODEL, Scene
 from .webhook import Told, Webhook
 
@@ -71,7 +71,7 @@ class Calamities:
         """Troubles of the API."""
         folder = self.scene.folder
         model = folder / "fails.onnx"
-        model.write_bytes(fails_above_1000())
+        model.write_bytes(fails_above_200())
         self.api("errors", {"FRAUD__MODEL__PATH": str(model)}, "FraudModelErrors", "FraudApiErrorRate")
         self.load("errors", 10, "--scenario", "amount-x5=0.9")
         (folder / "policy.toml").write_text(NO_MODEL_POLICY)

@@ -105,7 +105,7 @@ def run() -> list[str]:
             "FRAUD__DRIFT__SAMPLE_EVERY": "1",
             "FRAUD__DRIFT__MIN_SAMPLES": "20",
             # So little that a burst is shed even here.
-            "FRAUD__ADMISSION__MAX_WAIT": "1ms",
+            "FRAUD__ADMISSION__MAX_WAIT": "5ms",
         }
         broker = scene.broker()
         state = {"FRAUD__STATE__FOLDER": str(scene.folder / "state"), "FRAUD__STATE__SNAPSHOT_EVERY": "2s"}
@@ -120,6 +120,7 @@ def run() -> list[str]:
         time.sleep(10)
         provoke(scene, cluster["service"], cluster["metrics"])
         problems = [f"{name}: {line}" for name, address in _metric_pages(cluster, stream) for line in _lint(address)]
+        problems += _control(prometheus)
         asked = questions()
         began = time.monotonic()
         while True:
@@ -132,6 +133,13 @@ def run() -> list[str]:
         return problems + wrong + [f"{question.where}: empty: {question.expr}" for question in open_ones]
 
 
+def _control(prometheus: Prometheus) -> list[str]:
+    """The questioner itself is asked: what nobody exports must be found empty, and what is no expression, wrong."""
+    misspelt, broken = Question("control", 'fraud_decision_total{job="fraud-api"}', True), Question("control", "sum(up", False)
+    left, wrong = empty(prometheus, [misspelt, broken])
+    return [] if left == [misspelt] and len(wrong) == 1 else ["a misspelt metric and half an expression were not noticed"]
+
+
 def _metric_pages(cluster: dict, stream: str) -> list[tuple[str, str]]:
     replica = json.loads(services.get(f"http://{cluster['metrics']}/targets"))[0]["targets"][0]
     return [("fraud-api", f"http://{replica}/metrics"), ("fraud-stream", f"http://{stream}/metrics")]
@@ -139,7 +147,9 @@ def _metric_pages(cluster: dict, stream: str) -> list[tuple[str, str]]:
 
 def _lint(url: str) -> list[str]:
     """What promtool finds wrong with a page of metrics."""
-    page = services.get(url) or ""
+    page = services.get(url)
+    if not page:
+        return [f"{url} gives no metrics"]
     done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True, check=False)
     said = (done.stdout + done.stderr).strip().splitlines()
     return [f"promtool check metrics: {line}" for line in said] if done.returncode else []

@@ -1,6 +1,6 @@
 """A model that answers ordinary payments and fails on large ones, as bytes of an ONNX file.
 
-p = sqrt(1000 − amount) / 40: a probability up to an amount of 1000, no number above. No golden row and no check at load can see it coming,
+p = sqrt(200 − amount) / 40: a probability up to an amount of 200, no number above. No golden row and no check at load can see it coming,
 which is what an error at run time is. The few fields are written by hand: a whole library for one file would be more to install.
 """
 
@@ -41,10 +41,10 @@ def _value(field: int, name: str, columns: int) -> bytes:
     return _block(field, _block(1, name) + _block(2, kind))
 
 
-def fails_above_1000(features: int = 15) -> bytes:
+def fails_above_200(features: int = 15) -> bytes:
     """The file's bytes, for the default features: the amount is the first."""
     pick = _constant("pick", [features, 1], [-1.0] + [0.0] * (features - 1))
-    constants = pick + _constant("ceiling", [1], [1000.0]) + _constant("scale", [1], [1 / 40])
+    constants = pick + _constant("ceiling", [1], [200.0]) + _constant("scale", [1], [1 / 40])
     nodes = _node("MatMul", ["features", "pick"], "negative") + _node("Add", ["negative", "ceiling"], "left")
     nodes += _node("Sqrt", ["left"], "root") + _node("Mul", ["root", "scale"], "probability")
     graph = nodes + _block(2, "fails") + constants + _value(11, "features", features) + _value(12, "probability", 1)
