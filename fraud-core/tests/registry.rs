@@ -146,7 +146,7 @@ fn wrongs() -> Vec<(&'static str, &'static str, Box<dyn Fn(&Registry)>)> {
                 registry.behave(Manner::Good, Manner::Redirect(format!("{}/elsewhere", registry.uri())));
             }),
         ),
-        ("no version", "no_version", Box::new(|registry| drop(registry.state.lock().unwrap().aliases.clear()))),
+        ("no version", "no_version", Box::new(|registry| registry.state.lock().unwrap().aliases.clear())),
         ("no JSON", "malformed", Box::new(questions(Manner::Garbage))),
         ("truncated answer", "malformed", Box::new(questions(Manner::Truncated))),
         ("truncated file", "malformed", Box::new(files(Manner::Truncated))),

@@ -1,5 +1,6 @@
 //! A stand-in for MLflow's REST API on a free port, which can also misbehave as no real server does on request.
 //! The real server is used by the test of the whole loop.
+#![allow(dead_code)] // Every test uses its part.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};

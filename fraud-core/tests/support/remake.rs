@@ -1,4 +1,5 @@
 //! A model file with other metadata: the default model made into others that answer otherwise.
+#![allow(dead_code)] // Every test uses its part.
 
 /// The default model.
 pub const DEFAULT: &[u8] = include_bytes!("../../models/default.onnx");
