@@ -16,7 +16,11 @@ from fraud_retraining.errors import ModelRefused, RegistryError
 
 FILE = "model.onnx"
 # A task that is tried again need not wait for hours inside of one try (MLflow: 120 s, 7 times, ever longer apart).
-LIMITS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+LIMITS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,15 @@ class Registry:
 
         with self.asking(f"aliases of {self.model}"):
             try:
-                return {alias: str(number) for alias, number in self.client.get_registered_model(self.model).aliases.items()}
+                found = self.client.get_registered_model(self.model)
             except MlflowException as error:
                 if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                     return {}
                 raise
+            # An answer that means nothing reads as a model without aliases: as if there were no champion to be better than.
+            if found.name != self.model:
+                raise RegistryError(f"registry {self.uri}: asked for {self.model}, it answered {found.name!r}", retry=True)
+            return {alias: str(number) for alias, number in found.aliases.items()}
 
     def version(self, number: str) -> Version:
         """One version."""
@@ -162,7 +170,8 @@ class Registry:
                     metadata={"features": features},
                     save_as_external_data=False,
                 )
-            stored = self._artifact(f"{info.model_uri}/{FILE}")
+            place = self.client.get_logged_model(info.model_id).artifact_location
+            stored = self._artifact(f"{place.rstrip('/')}/{FILE}")
             if stored != content:
                 raise RegistryError(
                     f"registry {self.uri}: the model was stored with {len(stored)} bytes instead of {len(content)}, or with "
