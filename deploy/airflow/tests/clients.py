@@ -51,14 +51,14 @@ class Airflow:
         """Ids of all runs."""
         return [run["dag_run_id"] for run in self._ask(f"/dags/{dag}/dagRuns?limit=100")["dag_runs"]]
 
-    def finished(self, run_id: str, dag: str = DAG) -> tuple[str, dict[str, str], str]:
+    def finished(self, run_id: str, dag: str = DAG, seconds: float = RUN_SECONDS) -> tuple[str, dict[str, str], str]:
         """Waits for a run's end: its state, the state of each task, the commit that it ran."""
 
         def probe():
             run = self._ask(f"/dags/{dag}/dagRuns/{run_id}")
             return run if run["state"] in ("success", "failed") else None
 
-        run = until(f"run {run_id}", RUN_SECONDS, probe, every=1)
+        run = until(f"run {run_id}", seconds, probe, every=1)
         tasks = self._ask(f"/dags/{dag}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return run["state"], {task["task_id"]: task["state"] for task in tasks}, run["bundle_version"]
 
