@@ -202,7 +202,7 @@ class Loop:
             f"""
 [server]
 bind = "127.0.0.1:{port}"
-management_bind = "127.0.0.1:{management}"
+management = "127.0.0.1:{management}"
 [model]
 source = "mlflow:models:/fraud@champion"
 [model.mlflow]

@@ -143,6 +143,7 @@ class Servers:
             "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": 2,
             "DAG_PROCESSOR__REFRESH_INTERVAL": 10,
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 10,
+            "LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 600,
         }
         values = {f"AIRFLOW__{name}": str(value) for name, value in settings.items()}
