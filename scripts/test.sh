@@ -55,6 +55,7 @@ step training deploy/training/test.sh
 long mlops   scripts/mlops.sh
 step demo    scripts/demo.sh
 long fuzz    scripts/fuzz.sh 60
+step deploy  scripts/deploy_test.sh
 step deny    scripts/deny.sh
 
 printf '\nAll checks passed in %d s.\n%d passed, 0 failed\n' $((SECONDS - begin)) "$passed"
