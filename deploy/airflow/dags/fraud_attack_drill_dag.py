@@ -4,9 +4,9 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Param
-from fraud_steps import DEFAULTS, Step, schedule
 
 from fraud_retraining.parameters import DrillParameters
+from fraud_steps import DEFAULTS, Step, schedule
 
 DEFAULT = asdict(DrillParameters())
 
@@ -26,7 +26,9 @@ with DAG(
         "replica": Param(DEFAULT["replica"], type=["string", "null"], description="one replica, to be measured"),
         "prometheus": Param(DEFAULT["prometheus"], type="string"),
         "alertmanager": Param(DEFAULT["alertmanager"], type=["string", "null"]),
-        "arguments": Param(DEFAULT["arguments"], type="array", items={"type": "string"}, description="more of the drill's options"),
+        "arguments": Param(
+            DEFAULT["arguments"], type="array", items={"type": "string"}, description="more of the drill's options"
+        ),
         "experiment": Param(DEFAULT["experiment"], type="string", description="MLflow's experiment"),
     },
 ) as dag:

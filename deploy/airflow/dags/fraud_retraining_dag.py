@@ -5,9 +5,9 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Param
-from fraud_steps import DEFAULTS, Step, schedule
 
 from fraud_retraining.parameters import GateParameters, Parameters
+from fraud_steps import DEFAULTS, Step, schedule
 
 DEFAULT = Parameters(source=os.environ.get("FRAUD_SOURCE", "archive"), until=None)
 
@@ -26,7 +26,9 @@ with DAG(
     params={
         "source": Param(DEFAULT.source, type="string", description="transactions: file, folder, pattern or s3://…"),
         "labels": Param(DEFAULT.labels, type=["string", "null"], description="labels that stand apart from them"),
-        "until": Param(None, type=["string", "null"], format="date", description="the day the run is made for; empty: today"),
+        "until": Param(
+            None, type=["string", "null"], format="date", description="the day the run is made for; empty: today"
+        ),
         "window_days": Param(DEFAULT.window_days, type="integer", minimum=21, description="days of transactions"),
         "recipe": Param(DEFAULT.recipe, type="string", description="a recipe of deploy/training, or a path"),
         "alert_budget": Param(DEFAULT.alert_budget, type="integer", minimum=1, description="alerts a day"),

@@ -54,7 +54,9 @@ class Loop:
             "fraud-loadgen", "simulate", "--seed", 7, "--days", DAYS, "--customers", 1500, "--terminals", 3000,
             "--drift-day", DRIFT_DAY, "--drift-amount-factor", 2, "--drift-fraud-factor", 2, "--output", self.archive,
         )  # fmt: skip
-        self.say(f"simulated {DAYS} days; from day {DRIFT_DAY} on amounts are doubled and twice as many cards compromised")
+        self.say(
+            f"simulated {DAYS} days; from day {DRIFT_DAY} on amounts are doubled and twice as many cards compromised"
+        )
         self.shuffled = self.folder / "shuffled.parquet"
         last = START + timedelta(days=DRIFT_DAY - 7)
         script = (
@@ -67,7 +69,8 @@ class Loop:
             "pl.concat([early.with_columns(mixed), late]).write_parquet(sys.argv[2])\n"
         )
         subprocess.run(
-            [self.pythons["mlflow"], "-c", script, self.archive, self.shuffled, f"{last.isoformat()} 00:00:00"], check=True
+            [self.pythons["mlflow"], "-c", script, self.archive, self.shuffled, f"{last.isoformat()} 00:00:00"],
+            check=True,
         )
         self.repository = self.folder / "repository"
         for name in ("airflow/dags", "training/fraud_training", "training/fraud_retraining"):
@@ -124,7 +127,16 @@ class Loop:
         self.airflow = Airflow(url)
         self.say(f"Airflow answers at {url}")
         conf = json.dumps(self.parameters(DAYS - 2, self.archive))
-        command = [self.pythons["mlflow"], "-m", "fraud_retraining", "trigger", "--airflow", url, "--credentials", credentials]
+        command = [
+            self.pythons["mlflow"],
+            "-m",
+            "fraud_retraining",
+            "trigger",
+            "--airflow",
+            url,
+            "--credentials",
+            credentials,
+        ]
         command += ["--alert", "FraudFeatureDrift", "--listen", f"127.0.0.1:{hook}", "--conf", conf]
         self.servers.start("trigger", command, {"PYTHONPATH": str(ROOT / "deploy" / "training")})
         self.servers.answers("trigger", f"http://127.0.0.1:{hook}/healthz")
@@ -161,7 +173,9 @@ class Loop:
         tags = self.mlflow.tags("1")
         assert len(tags["fraud.sha256"]) == 64 and tags["fraud.signature"] and tags["fraud.file"] == "model.onnx", tags
         metrics = self.mlflow.metrics(run_id)
-        self.say(f"version 1 is champion: ROC {metrics['roc_auc']:.3f}, average precision {metrics['average_precision']:.3f}")
+        self.say(
+            f"version 1 is champion: ROC {metrics['roc_auc']:.3f}, average precision {metrics['average_precision']:.3f}"
+        )
 
     def refused(self) -> None:
         """A candidate that was trained on shuffled labels."""
@@ -181,7 +195,9 @@ class Loop:
         state, tasks, _ = self.run("empty", {**self.parameters(70, self.archive), "until": "2011-01-01"})
         assert state == "failed" and tasks["extract"] == "failed" and tasks["features"] == "upstream_failed", tasks
         alert = until("the alert", 60, lambda: firing(self.alertmanager, "FraudPipelineFailed"))[0]
-        assert alert["labels"]["task"] == "extract" and "no transactions from" in alert["annotations"]["description"], alert
+        assert alert["labels"]["task"] == "extract" and "no transactions from" in alert["annotations"]["description"], (
+            alert
+        )
         assert self.mlflow.aliases()["champion"] == "1"
         self.say(f"an empty window fails in extract; Alertmanager has: {alert['annotations']['description'][:90]} …")
 
@@ -192,7 +208,9 @@ class Loop:
         self.head = self.commit("A change")
         begin = time.monotonic()
         until("the commit in Airflow", 240, lambda: self.airflow.dag_bundle_version() == self.head)
-        self.say(f"a commit was in Airflow {time.monotonic() - begin:.0f} s later (refresh every 5 s here, 60 s in a cluster)")
+        self.say(
+            f"a commit was in Airflow {time.monotonic() - begin:.0f} s later (refresh every 5 s here, 60 s in a cluster)"
+        )
 
     def served(self) -> None:
         """fraud-api follows the alias `champion`, under load from here to the end."""
@@ -222,7 +240,12 @@ min_count = 500
 
     def version(self) -> str:
         """The model that answers a payment now."""
-        payment = {"transaction_id": f"probe-{time.monotonic_ns()}", "customer_id": 1, "terminal_id": 2, "tx_amount": 10}
+        payment = {
+            "transaction_id": f"probe-{time.monotonic_ns()}",
+            "customer_id": 1,
+            "terminal_id": 2,
+            "tx_amount": 10,
+        }
         payment["tx_datetime"] = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
         return str(ask(f"{self.api}/predict?record=false", payment)["model_version"])
 
@@ -244,7 +267,12 @@ min_count = 500
 
     def handbook(self, source: Path) -> None:
         """The handbook's data, with the recipe and the code of `make handbook`, through the same DAG."""
-        values = {"source": str(source.absolute()), "until": "2018-10-08", "window_days": 183, "recipe": "handbook.toml"}
+        values = {
+            "source": str(source.absolute()),
+            "until": "2018-10-08",
+            "window_days": 183,
+            "recipe": "handbook.toml",
+        }
         values |= {"model": "fraud-handbook", "experiment": "handbook", "alert_budget": 100}
         self.airflow.trigger("handbook", values)
         state, tasks, _ = self.airflow.finished("handbook", seconds=2 * 3600)
@@ -257,9 +285,15 @@ min_count = 500
     def counted(self, report: dict) -> None:
         """No request may have failed over all that happened."""
         ends = report["total"]["ends"]
-        lost = {name: ends[name] for name in ("failed", "timed_out", "broken", "refused", "accepted_malformed") if ends[name]}
+        lost = {
+            name: ends[name]
+            for name in ("failed", "timed_out", "broken", "refused", "accepted_malformed")
+            if ends[name]
+        }
         assert ends["answered"] and not lost, ends
-        self.say(f"load: {ends['answered']:,} requests answered, {ends['shed']} shed, none failed, over two swaps and a rollback")
+        self.say(
+            f"load: {ends['answered']:,} requests answered, {ends['shed']} shed, none failed, over two swaps and a rollback"
+        )
 
     def swapped(self) -> None:
         """The promoted model is taken up without a failed request."""

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -107,7 +108,11 @@ class Servers:
         ]  # fmt: skip
         # Started as a program: its own children must find it.
         path = f"{self.pythons['mlflow'].parent}:{os.environ['PATH']}"
-        self.start("mlflow", command, {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
+        self.start(
+            "mlflow",
+            command,
+            {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        )
         self.answers("mlflow", f"http://127.0.0.1:{port}/health")
         return f"http://127.0.0.1:{port}"
 
@@ -153,7 +158,11 @@ class Servers:
         self.running.pop("airflow-db")
         if migrated:
             raise RuntimeError(f"airflow db migrate: {(self.folder / 'airflow-db.log').read_text()[-2000:]}")
-        for name, command in (("airflow-api", "api-server"), ("airflow-scheduler", "scheduler"), ("airflow-dags", "dag-processor")):
+        for name, command in (
+            ("airflow-api", "api-server"),
+            ("airflow-scheduler", "scheduler"),
+            ("airflow-dags", "dag-processor"),
+        ):
             self.start(name, [*airflow, command], values)
         self.answers("airflow-api", f"http://127.0.0.1:{port}/api/v2/version")
         return f"http://127.0.0.1:{port}"
@@ -167,7 +176,8 @@ class Servers:
             "    - {receiver: retraining, matchers: ['alertname=\"FraudFeatureDrift\"'], group_wait: 1s}\n"
             f"receivers:\n  - name: nobody\n  - name: retraining\n    webhook_configs: [{{url: '{hook}'}}]\n"
         )
-        program = next(name for name in ("/usr/bin/prometheus-alertmanager", "prometheus-alertmanager") if "/" not in name or Path(name).exists())
+        # Debian has its own name for it.
+        program = shutil.which("prometheus-alertmanager") or "alertmanager"
         command = [
             program, f"--config.file={config}", f"--storage.path={self.folder}/alertmanager",
             f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=",

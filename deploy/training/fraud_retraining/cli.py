@@ -1,9 +1,9 @@
 """The command line: one step of a run, all of them, keys, and the webhook that starts runs.
 
-  python -m fraud_retraining extract --run-id monday --parameters '{"source": "archive", "until": "2026-01-31"}'
-  python -m fraud_retraining all --run-id monday --parameters @parameters.json
-  python -m fraud_retraining keys --private fraud.key --public fraud.pub
-  python -m fraud_retraining trigger --airflow http://localhost:8080 --credentials airflow.json --alert FraudFeatureDrift
+python -m fraud_retraining extract --run-id monday --parameters '{"source": "archive", "until": "2026-01-31"}'
+python -m fraud_retraining all --run-id monday --parameters @parameters.json
+python -m fraud_retraining keys --private fraud.key --public fraud.pub
+python -m fraud_retraining trigger --airflow http://localhost:8080 --credentials airflow.json --alert FraudFeatureDrift
 """
 
 import argparse
@@ -40,7 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=_steps, steps=list(STEPS) if name == "all" else [name], parse=parse)
         _run_options(command)
 
-    attack = commands.add_parser("drill", help="attack the service with fraud-loadgen's drill; the report goes to MLflow")
+    attack = commands.add_parser(
+        "drill", help="attack the service with fraud-loadgen's drill; the report goes to MLflow"
+    )
     attack.set_defaults(command=_steps, steps=["drill"], parse=parse_drill)
     _run_options(attack)
 

@@ -24,7 +24,9 @@ def evaluate(run: Run) -> dict:
         table = table.join(_scores(run, role, path), on="transaction_id", how="left", maintain_order="left")
         missing = table[role].null_count()
         if missing:
-            raise UnmatchedRows(f"replay with the {role} gave no score for {missing} of {table.height} test transactions")
+            raise UnmatchedRows(
+                f"replay with the {role} gave no score for {missing} of {table.height} test transactions"
+            )
     table.write_parquet(run.path("scored.parquet"))
     timings = programs.latency(run.environment, run.need("transactions.parquet"), list(models.values()))
     return run.write(

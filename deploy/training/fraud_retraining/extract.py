@@ -9,8 +9,16 @@ import polars as pl
 from fraud_retraining.errors import ClockSkew
 from fraud_retraining.folder import Run
 from fraud_training import recipe
-from fraud_training.errors import BadValues, ConfigError, DataError, DuplicateIds, EmptyPeriod, MissingColumns, MissingDays
-from fraud_training.errors import OneClass
+from fraud_training.errors import (
+    BadValues,
+    ConfigError,
+    DataError,
+    DuplicateIds,
+    EmptyPeriod,
+    MissingColumns,
+    MissingDays,
+    OneClass,
+)
 
 COLUMNS = ("transaction_id", "tx_datetime", "customer_id", "terminal_id", "tx_amount", "tx_fraud")
 # What is read beside them: the kind of fraud, where it is known, and the columns of labels that stand apart.

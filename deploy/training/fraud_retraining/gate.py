@@ -108,7 +108,9 @@ def _first(figures, fraud: np.ndarray) -> list[Check]:
 
 
 def _floor(roc: Estimate, asked: GateParameters) -> Check:
-    return Check("ROC above the floor", roc.value >= asked.min_roc_auc, f"{roc.value:.4f}", f"at least {asked.min_roc_auc}")
+    return Check(
+        "ROC above the floor", roc.value >= asked.min_roc_auc, f"{roc.value:.4f}", f"at least {asked.min_roc_auc}"
+    )
 
 
 def _scenarios(evidence: Evidence, budget: int, asked: GateParameters):
@@ -138,7 +140,9 @@ def _scenario_checks(scenarios, asked: GateParameters) -> list[Check]:
         if "champion" not in row["recall"]:
             continue
         loss = row["recall"]["champion"] - row["recall"]["candidate"]
-        found = f"recall {row['recall']['candidate']:.3f}, champion {row['recall']['champion']:.3f}, {row['frauds']} frauds"
+        found = (
+            f"recall {row['recall']['candidate']:.3f}, champion {row['recall']['champion']:.3f}, {row['frauds']} frauds"
+        )
         if not row["judged"]:
             found += f" (fewer than {asked.min_scenario_frauds}: not judged)"
         fine = not row["judged"] or loss <= asked.max_scenario_recall_loss

@@ -90,7 +90,8 @@ def _figures(verdict: Verdict) -> str:
         body += f"<tr><td>{shown}</td>{cells}</tr>"
     for name in ("brier_score", "log_loss", "expected_calibration_error"):
         cells = "".join(
-            f"<td>{verdict.calibration[role][name]:.5f}</td>" if role in verdict.calibration else "<td></td>" for role in roles
+            f"<td>{verdict.calibration[role][name]:.5f}</td>" if role in verdict.calibration else "<td></td>"
+            for role in roles
         )
         body += f"<tr><td>{name.replace('_', ' ')}</td>{cells}</tr>"
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -159,7 +160,13 @@ def _calibration_picture(evidence: Evidence) -> str:
         for role, scores in evidence.scores.items():
             mean, share, _ = zip(*reliability(evidence.rows["fraud"], scores), strict=True)
             axes.plot(mean, share, "o-", color=COLOURS[role], markersize=4, linewidth=1.2, label=role)
-        axes.set(title="Calibration", xlabel="fraud probability given", ylabel="share of fraud", xlim=(0, 1), ylim=(-0.02, 1.05))
+        axes.set(
+            title="Calibration",
+            xlabel="fraud probability given",
+            ylabel="share of fraud",
+            xlim=(0, 1),
+            ylim=(-0.02, 1.05),
+        )
         axes.legend(loc="upper left")
 
     return _picture(paint, "calibration curves")

@@ -24,14 +24,16 @@ def find(environment: Environment, name: str) -> str:
 def call(environment: Environment, name: str, arguments: list) -> str:
     """Runs it to its end; gives what it printed. Raises `ProgramError` with its last words."""
     command = [find(environment, name), *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
         said = (done.stderr or done.stdout).strip()
         raise ProgramError(f"{name} {arguments[0]}", done.returncode, said[-SAID:])
     return done.stdout
 
 
-def replay(environment: Environment, model: Path, files: tuple[Path, Path], label_delay_days: int, features: Path | None):
+def replay(
+    environment: Environment, model: Path, files: tuple[Path, Path], label_delay_days: int, features: Path | None
+):
     """Scores transactions with a model as if each arrived at its time, labels coming back after the delay.
 
     `files`: transactions, assessments. `features`: where the model's features go. Gives the summary.

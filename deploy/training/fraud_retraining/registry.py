@@ -73,7 +73,9 @@ class Registry:
                 raise
             # An answer that means nothing reads as a model without aliases: as if there were no champion to be better than.
             if found.name != self.model:
-                raise RegistryError(f"registry {self.uri}: asked for {self.model}, it answered {found.name!r}", retry=True)
+                raise RegistryError(
+                    f"registry {self.uri}: asked for {self.model}, it answered {found.name!r}", retry=True
+                )
             return {alias: str(number) for alias, number in found.aliases.items()}
 
     def version(self, number: str) -> Version:

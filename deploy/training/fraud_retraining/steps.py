@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 import polars as pl
 
-from fraud_retraining import extract, gate, page, programs, signing, train
 from fraud_retraining import evaluate as evaluation
+from fraud_retraining import extract, gate, page, programs, signing, train
 from fraud_retraining.errors import ProgramError
 from fraud_retraining.folder import Run
 from fraud_retraining.registry import FILE, Registry
@@ -40,7 +40,10 @@ def log(run: Run) -> dict:
         **{name: value for name, value in asdict(parameters).items() if name != "gate"},
         **{f"gate.{name}": value for name, value in asdict(parameters.gate).items()},
         **{f"data.{name}": value for name, value in found.items() if name not in ("source", "rows", "frauds")},
-        **{name: training[name] for name in ("version", "candidate", "family", "data_sha256", "seeds", "trees", "leaves")},
+        **{
+            name: training[name]
+            for name in ("version", "candidate", "family", "data_sha256", "seeds", "trees", "leaves")
+        },
         **{f"day.{name}": value for name, value in training["days"].items()},
         **{f"model.{name}": value for name, value in training["parameters"].items()},
         "features": ",".join(training["features"]),

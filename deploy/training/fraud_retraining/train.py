@@ -132,8 +132,6 @@ def _summary(outcome: train.Outcome) -> dict:
             **{f"{name}_seeds_deviation": value.deviation for name, value in outcome.test.spread.items()},
             **{f"test_{name}": float(value) for name, value in outcome.decisions.items()},
         },
-        "validation": {
-            result.candidate.name: result.mean.as_dict() for result in outcome.validations
-        },
+        "validation": {result.candidate.name: result.mean.as_dict() for result in outcome.validations},
         "export": {"rows": outcome.check.rows, "greatest_difference": outcome.check.greatest_difference},
     }

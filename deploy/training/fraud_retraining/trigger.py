@@ -81,7 +81,9 @@ def serve(hook: Hook, address: tuple[str, int]) -> ThreadingHTTPServer:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            self._answer(200 if self.path == "/healthz" else 404, {"status": "ok" if self.path == "/healthz" else "not found"})
+            self._answer(
+                200 if self.path == "/healthz" else 404, {"status": "ok" if self.path == "/healthz" else "not found"}
+            )
 
         def do_POST(self):
             if self.path != "/alerts":
@@ -117,7 +119,10 @@ def serve(hook: Hook, address: tuple[str, int]) -> ThreadingHTTPServer:
 def run(hook: Hook, address: tuple[str, int]) -> None:
     """Serves until the process is ended."""
     server = serve(hook, address)
-    print(f"waiting for alerts {', '.join(hook.alerts)} on {server.server_address[0]}:{server.server_address[1]}", flush=True)
+    print(
+        f"waiting for alerts {', '.join(hook.alerts)} on {server.server_address[0]}:{server.server_address[1]}",
+        flush=True,
+    )
     stop = threading.Event()
     with server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -5,14 +5,22 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
-from conftest import DAYS, RECIPE, START
 
+from conftest import DAYS, RECIPE, START
 from fraud_retraining.errors import ClockSkew, ParameterError
 from fraud_retraining.extract import extract
 from fraud_retraining.folder import Run
 from fraud_retraining.parameters import Environment, Parameters, parse
-from fraud_training.errors import BadValues, ConfigError, DataError, DuplicateIds, EmptyPeriod, MissingColumns, MissingDays
-from fraud_training.errors import OneClass
+from fraud_training.errors import (
+    BadValues,
+    ConfigError,
+    DataError,
+    DuplicateIds,
+    EmptyPeriod,
+    MissingColumns,
+    MissingDays,
+    OneClass,
+)
 
 # Every label of the data is known a week after its end.
 UNTIL = (START + timedelta(days=DAYS + 7)).date()
@@ -69,7 +77,9 @@ def test_capitals_and_envelopes(run, payments, tmp_path):
 
 def test_labels_that_stand_apart_count_as_they_were_known(run, payments, tmp_path):
     frauds = payments.filter(pl.col("tx_fraud") == 1)
-    labels = frauds.select("transaction_id", pl.lit(1).alias("label"), pl.col("tx_datetime").dt.offset_by("2d").alias("observed_at"))
+    labels = frauds.select(
+        "transaction_id", pl.lit(1).alias("label"), pl.col("tx_datetime").dt.offset_by("2d").alias("observed_at")
+    )
     labels.write_parquet(tmp_path / "labels.parquet")
     bare = payments.drop("tx_fraud")
     assert extract(run(bare, labels=str(tmp_path / "labels.parquet")))["frauds"] == frauds.height
@@ -116,7 +126,9 @@ def test_clocks_ahead_of_time(run, payments):
     with pytest.raises(ClockSkew, match="lie in the future"):
         extract(run(payments), now)
     # One terminal's clock is left out and counted.
-    one = payments[:1].with_columns(pl.lit(datetime(2031, 1, 1)).alias("tx_datetime"), pl.lit(-1, pl.Int64).alias("transaction_id"))
+    one = payments[:1].with_columns(
+        pl.lit(datetime(2031, 1, 1)).alias("tx_datetime"), pl.lit(-1, pl.Int64).alias("transaction_id")
+    )
     found = extract(run(pl.concat([payments, one])))
     assert (found["rows"], found["future_rows_dropped"]) == (payments.height, 1)
 

@@ -136,7 +136,9 @@ def test_figures_are_those_of_the_training(rows):
     roc, precision, cards = figures.at(weight)
     row_weight = weight[place]
     assert roc == pytest.approx(roc_auc_score(rows["fraud"], given, sample_weight=row_weight), abs=1e-12)
-    assert precision == pytest.approx(average_precision_score(rows["fraud"], given, sample_weight=row_weight), abs=1e-12)
+    assert precision == pytest.approx(
+        average_precision_score(rows["fraud"], given, sample_weight=row_weight), abs=1e-12
+    )
     # Copies of a customer are customers.
     copies = np.repeat(np.arange(ROWS), row_weight.astype(int))
     number = np.concatenate([np.arange(int(times)) for times in row_weight])

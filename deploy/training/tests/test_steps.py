@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import polars as pl
 import pytest
-from conftest import RECIPE
 
+from conftest import RECIPE
 from fraud_retraining import alerts, train, trigger
 from fraud_retraining.cli import main
 from fraud_retraining.errors import OutOfOrder, StepError
@@ -44,7 +44,9 @@ def test_training_writes_everything_once_and_again_the_same(run):
 
 
 def test_another_budget_is_another_version(run):
-    other = Run(run.id, Parameters(source="a", until=None, recipe=run.parameters.recipe, alert_budget=31), run.environment)
+    other = Run(
+        run.id, Parameters(source="a", until=None, recipe=run.parameters.recipe, alert_budget=31), run.environment
+    )
     assert train.planned(run).version != train.planned(other).version
 
 
@@ -116,9 +118,24 @@ def test_a_failure_becomes_an_alert(server):
 
 DRIFT = {
     "alerts": [
-        {"status": "firing", "labels": {"alertname": "FraudFeatureDrift"}, "startsAt": "2026-01-31T12:00:00.5Z", "fingerprint": "ab12"},
-        {"status": "resolved", "labels": {"alertname": "FraudFeatureDrift"}, "startsAt": "2026-01-30T12:00:00Z", "fingerprint": "cd34"},
-        {"status": "firing", "labels": {"alertname": "TargetDown"}, "startsAt": "2026-01-31T12:00:00Z", "fingerprint": "ef56"},
+        {
+            "status": "firing",
+            "labels": {"alertname": "FraudFeatureDrift"},
+            "startsAt": "2026-01-31T12:00:00.5Z",
+            "fingerprint": "ab12",
+        },
+        {
+            "status": "resolved",
+            "labels": {"alertname": "FraudFeatureDrift"},
+            "startsAt": "2026-01-30T12:00:00Z",
+            "fingerprint": "cd34",
+        },
+        {
+            "status": "firing",
+            "labels": {"alertname": "TargetDown"},
+            "startsAt": "2026-01-31T12:00:00Z",
+            "fingerprint": "ef56",
+        },
     ]
 }
 
