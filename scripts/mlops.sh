@@ -17,6 +17,6 @@ fi
 export OMP_WAIT_POLICY=passive
 
 echo "1/2  The registry's and the steps' tests, with a real MLflow …"
-PYTHONPATH=deploy/training "$mlflow" -m pytest -q -p no:cacheprovider deploy/airflow/tests deploy/training/tests/test_steps.py
+FRAUD_BIN=$bin PYTHONPATH=deploy/training "$mlflow" -m pytest -q -p no:cacheprovider deploy/airflow/tests deploy/training/tests/test_steps.py
 echo "2/2  The loop …"
 exec "$mlflow" deploy/airflow/tests/loop.py --bin "$bin" --mlflow-python "$mlflow" --airflow-python "$airflow" "$@"
