@@ -54,6 +54,9 @@ step training deploy/training/test.sh
 # 1.5 GB of Airflow and MLflow and about ten minutes: too much for every run.
 long mlops   scripts/mlops.sh
 step demo    scripts/demo.sh
+step monitoring scripts/monitoring.sh test
+step monitoring-live scripts/monitoring.sh live
+long monitoring-mutants scripts/monitoring.sh mutants
 long fuzz    scripts/fuzz.sh 60
 step deploy  scripts/deploy_test.sh
 step deny    scripts/deny.sh
