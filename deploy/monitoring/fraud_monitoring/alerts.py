@@ -73,19 +73,19 @@ class Calamities:
         model = folder / "fails.onnx"
         model.write_bytes(fails_above_200())
         self.api("errors", {"FRAUD__MODEL__PATH": str(model)}, "FraudModelErrors", "FraudApiErrorRate")
-        self.load("errors", 10, "--scenario", "amount-x5=0.9")
+        self.load("errors", 5, "--scenario", "amount-x5=0.9")
         (folder / "policy.toml").write_text(NO_MODEL_POLICY)
         rules = {"FRAUD__MODEL__PATH": str(folder / "none.onnx"), "FRAUD__MODEL__OPTIONAL": "true"}
         self.api("rules", {**rules, "FRAUD__POLICY__PATH": str(folder / "policy.toml")}, "FraudFallbackRules")
-        self.load("rules", 10)
+        self.load("rules", 5)
         self.api("full", {"FRAUD__STORE__MAX_BYTES": str(1 << 20)}, "FraudStoreFailing")
-        self.load("full", 40, "--customers", "100000")
+        self.load("full", 20, "--customers", "100000")
         chaos = {"FRAUD__CHAOS__ENABLED": "true", "FRAUD__CHAOS__SLOW_ASSESSMENT": "2500ms"}
         self.api("slow", chaos, "FraudApiLatencyHigh")
         self.load("slow", 1)
         chaos = {"FRAUD__CHAOS__ENABLED": "true", "FRAUD__CHAOS__SLOW_ASSESSMENT": "30ms"}
         self.api("shed", chaos, "FraudApiShedding")
-        self.load("shed", 60)
+        self.load("shed", 40)
         self.api("quiet", {}, "FraudNoPredictions")
 
     def models(self) -> None:
@@ -93,7 +93,7 @@ class Calamities:
         folder = self.scene.folder
         drift = {"FRAUD__DRIFT__SAMPLE_EVERY": "1", "FRAUD__DRIFT__MIN_SAMPLES": "50"}
         self.api("drift", drift, "FraudFeatureDrift", "FraudScoreDrift", "FraudShareHigh")
-        self.load("drift", 20, "--scenario", "amount-x5=0.9")
+        self.load("drift", 10, "--scenario", "amount-x5=0.9")
         model = folder / "refused.onnx"
         shutil.copy(MODEL, model)
         self.api("refused", {"FRAUD__MODEL__PATH": str(model), "FRAUD__MODEL__WATCH": "1s"}, "FraudModelReloadRefused")
@@ -129,7 +129,7 @@ class Calamities:
         letters = self.scene.stream("stream-letters", broker, other)
         self.jobs.append(services.scraped("fraud-stream", "letters", [letters]))
         self.expected.add(("FraudDeadLetters", "letters"))
-        traffic = ("--rate", "60", "--duration", "8m", "--malformed", "0.3", "--predictions-topic", "none")
+        traffic = ("--rate", "40", "--duration", "8m", "--malformed", "0.3", "--predictions-topic", "none")
         self.scene.load("load-kafka", f"kafka://{broker}", *traffic)
         nowhere = self.scene.stream("stream-nobroker", f"127.0.0.1:{services.free_port()}", {})
         self.jobs.append(services.scraped("fraud-stream", "nobroker", [nowhere]))
@@ -176,7 +176,7 @@ def run() -> list[str]:
         for path in files.rule_files():
             (rules / path.name).write_text(shortened(path.read_text()))
         found = Calamities(scene)
-        for begin in (found.requests, found.models, found.targets, found.stream, found.cluster):
+        for begin in (found.stream, found.requests, found.models, found.targets, found.cluster):
             begin()
         alertmanager = _alertmanager(scene, webhook.address)
         scene.prometheus(rules, found.jobs, alertmanager)
