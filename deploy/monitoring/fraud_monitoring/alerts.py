@@ -4,10 +4,12 @@ Rules, routes and inhibitions are the shipped ones; only minutes have become sec
 not provoked here stands in `ELSEWHERE`, with where it is.
 """
 
+import contextlib
 import json
+import os
 import re
 import shutil
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -117,7 +119,7 @@ class Calamities:
         self.vanish = lambda: (self.scene.end("api-down"), listed.write_text("[]"))
 
     def stream(self) -> None:
-        """Troubles of the stream: who it asks is gone, who writes sends rubbish, and a broker that is not there."""
+        """Troubles of the stream: who it asks is gone, who writes sends rubbish, and a topic that is not there."""
         broker = self.scene.broker()
         asked = self.scene.api("api-asked", {})
         remote = {"FRAUD__SCORER__KIND": "http", "FRAUD__SCORER__URL": f"http://{asked}", "FRAUD__SCORER__TIMEOUT": "2s"}
@@ -131,9 +133,9 @@ class Calamities:
         self.expected.add(("FraudDeadLetters", "letters"))
         traffic = ("--rate", "40", "--duration", "8m", "--malformed", "0.3", "--predictions-topic", "none")
         self.scene.load("load-kafka", f"kafka://{broker}", *traffic)
-        nowhere = self.scene.stream("stream-nobroker", f"127.0.0.1:{services.free_port()}", {})
-        self.jobs.append(services.scraped("fraud-stream", "nobroker", [nowhere]))
-        self.expected.add(("FraudStreamReconnecting", "nobroker"))
+        nowhere = self.scene.stream("stream-notopic", broker, {**other, "FRAUD__KAFKA__INPUT_TOPIC": "nobody-made-this"})
+        self.jobs.append(services.scraped("fraud-stream", "notopic", [nowhere]))
+        self.expected.add(("FraudStreamReconnecting", "notopic"))
         self.stall = lambda: self.scene.end("api-asked")
 
     def cluster(self) -> None:
@@ -144,12 +146,14 @@ class Calamities:
         alerts = ("FraudMemoryHigh", "FraudMaxScale", "FraudScalingEvent", "FraudCrashLooping")
         self.expected |= {(alert, "cluster") for alert in alerts}
         self.addresses["cluster"] = found["service"]
-        self.load("cluster", 300, "--requests-per-connection", "50")
+        # Not before somebody sees it scale.
+        self.crowd = lambda: self.load("cluster", 200, "--requests-per-connection", "50")
 
         def shoot() -> None:
-            replica = json.loads(services.get(f"http://{found['metrics']}/targets") or "[]")
-            if len(replica) == 2:
-                subprocess.run(["kill", "-9", replica[0]["labels"]["process"]], check=False)
+            replicas = json.loads(services.get(f"http://{found['metrics']}/targets") or "[]")
+            if len(replicas) == 2:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(replicas[0]["labels"]["process"]), signal.SIGKILL)
 
         self.again.append(shoot)
 
@@ -182,6 +186,7 @@ def run() -> list[str]:
         scene.prometheus(rules, found.jobs, alertmanager)
         problems = _all_there(found)
         time.sleep(15)
+        found.crowd()
         found.vanish()
         found.stall()
         receivers = wanted_receivers()
