@@ -40,7 +40,7 @@ manifests() {
   local ask=()
   binaries || return
   # A build without the shared store would only say so.
-  if "$programs/fraud-api" --print-config | grep -q 'store.redis'; then ask=(--binaries "$programs"); fi
+  if "$programs/fraud-stream" run --check-config --set store.kind=redis >/dev/null 2>&1; then ask=(--binaries "$programs"); fi
   "$python" -m deploy_check "${ask[@]}" --write "$built"
 }
 seeded() {
