@@ -71,7 +71,7 @@ fn a_hundred_swaps_under_load() {
     };
     let mut expected = HashMap::new();
     let first: f32 = service.predict(&next()).json()["fraud_probability"].to_string().parse().unwrap();
-    expected.insert(1 % 4, first);
+    expected.insert(1, first);
     let (over, answered, slowest) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let seen = std::sync::Mutex::new(HashMap::<(u32, u32), u64>::new());
     let mut pauses = Vec::new();

@@ -112,8 +112,10 @@ fn a_token_is_shown() {
     assert_eq!(version(&start(&settings).unwrap().0), "1");
 }
 
+type Wrong = Box<dyn Fn(&Registry)>;
+
 /// Every way in which a registry may be wrong: what it is called, and how to bring it about.
-fn wrongs() -> Vec<(&'static str, &'static str, Box<dyn Fn(&Registry)>)> {
+fn wrongs() -> Vec<(&'static str, &'static str, Wrong)> {
     let questions = |manner: Manner| move |registry: &Registry| registry.behave(manner.clone(), Manner::Good);
     let files = |manner: Manner| move |registry: &Registry| registry.behave(Manner::Good, manner.clone());
     let slow = || Manner::Slow(Duration::from_millis(50));

@@ -19,7 +19,7 @@ pub fn remade(file: &[u8], without: &[&str], with: &[(&str, &str)]) -> Vec<u8> {
             let (body, after) = rest.split_at(usize::try_from(length).unwrap());
             rest = after;
             let names = |key: &&str| tag >> 3 == METADATA && key_of(body) == key.as_bytes();
-            if without.iter().any(|key| names(key)) || with.iter().any(|(key, _)| names(key)) {
+            if without.iter().any(&names) || with.iter().any(|(key, _)| names(key)) {
                 continue;
             }
         }
