@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use actix_web::HttpRequest;
 use arc_swap::ArcSwap;
 use fraud_core::features::{MemoryStore, Profile};
+use fraud_core::service::clock::WallClock;
 use fraud_core::service::drift::Drift;
 use fraud_core::service::life::ModelLife;
 use fraud_core::service::metrics::{Metrics, Recorder};
@@ -103,6 +104,8 @@ pub struct Worker {
     pub profile: RefCell<Profile>,
     /// The row of features of a sampled transaction.
     pub row: RefCell<Vec<f64>>,
+    /// What time it is.
+    pub wall: WallClock,
     /// Transactions until the next one is sampled for drift.
     sample_in: Cell<u32>,
 }
@@ -119,6 +122,7 @@ impl Worker {
             hot: shared.hot.endpoint("/predict", "POST"),
             profile: RefCell::default(),
             row: RefCell::default(),
+            wall: WallClock::default(),
             sample_in: Cell::new(0),
             admission,
             shared,

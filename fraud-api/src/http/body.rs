@@ -24,6 +24,15 @@ pub struct Limits {
     pub time: Duration,
 }
 
+/// A body that has come.
+#[derive(Debug)]
+pub struct Received {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// It was not there with its head, so time has passed.
+    pub waited: bool,
+}
+
 /// Reads a body. One that has come with its head, as nearly all do, costs no copy and no timer.
 ///
 /// # Errors
@@ -34,7 +43,7 @@ pub async fn read(
     payload: &mut Payload,
     admission: &Admission,
     limits: Limits,
-) -> Result<Bytes, ApiError> {
+) -> Result<Received, ApiError> {
     let mut body = Body { first: Bytes::new(), rest: BytesMut::new(), limit: limits.bytes };
     let at_once = poll_fn(|context| match body.poll(payload, context) {
         Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
@@ -42,7 +51,7 @@ pub async fn read(
     });
     if let Some(outcome) = at_once.await {
         outcome?;
-        return Ok(body.take());
+        return Ok(Received { bytes: body.take(), waited: false });
     }
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limits.bytes as u64) {
@@ -51,7 +60,7 @@ pub async fn read(
     let _waiting = admission.wait()?;
     let rest = poll_fn(|context| body.poll(payload, context));
     tokio::time::timeout(limits.time, rest).await.map_err(|_| ApiError::BodyTimeout)??;
-    Ok(body.take())
+    Ok(Received { bytes: body.take(), waited: true })
 }
 
 struct Body {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use fraud_core::error::{FieldProblem, ParseError, ValidationError, ValueClass};
-use fraud_core::service::clock;
 use fraud_core::{Assessment, Decision, Parsed, Scorer, Transaction};
 
 use super::console::Recent;
@@ -110,14 +109,14 @@ async fn serve(
         return Err(ApiError::MediaType { expected: "application/json" });
     }
     let wish = Wish::read(request.query_string())?;
-    // Not `arrived`: where the body was waited for, that lies in an earlier round.
-    let now = Instant::now();
+    // Where the body was waited for, the arrival lies in an earlier round of admission.
+    let now = if body.waited { Instant::now() } else { arrived };
     if now.saturating_duration_since(arrived) > settings.deadline.0 {
         return Err(ApiError::Deadline);
     }
     worker.admission.work(now)?;
-    let millis = clock::unix_millis();
-    let assessment = assess(worker, &body, (wish, now, millis))?;
+    let millis = worker.wall.millis(now);
+    let assessment = assess(worker, &body.bytes, (wish, now, millis))?;
     Ok(written(&assessment, millis))
 }
 
