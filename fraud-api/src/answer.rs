@@ -1,7 +1,9 @@
 //! The answer's JSON, written by hand: the same as serde's, in a quarter of its time.
 
+use std::cell::RefCell;
 use std::io::Write;
 
+use actix_web::web::{Bytes, BytesMut};
 use fraud_core::service::clock;
 use fraud_core::{Assessment, Decision, DecisionSource, ModelType, RiskLevel};
 
@@ -52,6 +54,30 @@ pub fn write(assessment: &Assessment, unix_millis: u64, json: &mut Vec<u8>) {
     json.extend_from_slice(b",\"prediction_time\":\"");
     json.extend_from_slice(&clock::rfc3339(unix_millis));
     json.extend_from_slice(b"\"}");
+}
+
+/// Memory that one thread's answers are made in: an allocation serves many of them.
+#[derive(Debug, Default)]
+pub struct Answers {
+    scratch: RefCell<Vec<u8>>,
+    block: RefCell<BytesMut>,
+}
+
+impl Answers {
+    /// Bytes of a block.
+    const BLOCK: usize = 32 << 10;
+
+    /// What `write` appends, as bytes to be sent.
+    pub fn write(&self, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        let (mut scratch, mut block) = (self.scratch.borrow_mut(), self.block.borrow_mut());
+        scratch.clear();
+        write(&mut scratch);
+        if block.capacity() < scratch.len() {
+            block.reserve(Self::BLOCK.max(scratch.len()));
+        }
+        block.extend_from_slice(&scratch);
+        block.split().freeze()
+    }
 }
 
 fn flag(name: &[u8], value: bool, json: &mut Vec<u8>) {

@@ -19,6 +19,7 @@ use fraud_core::service::telemetry::Traces;
 use fraud_core::{ParseOptions, Scorer};
 use parking_lot::Mutex;
 
+use crate::answer::Answers;
 use crate::http::admission::Admission;
 use crate::http::hot::{HotEndpoint, HotMetrics};
 use crate::http::keys::Keys;
@@ -104,6 +105,8 @@ pub struct Worker {
     pub profile: RefCell<Profile>,
     /// The row of features of a sampled transaction.
     pub row: RefCell<Vec<f64>>,
+    /// Memory of the answers.
+    pub answers: Answers,
     /// What time it is.
     pub wall: WallClock,
     /// Transactions until the next one is sampled for drift.
@@ -122,6 +125,7 @@ impl Worker {
             hot: shared.hot.endpoint("/predict", "POST"),
             profile: RefCell::default(),
             row: RefCell::default(),
+            answers: Answers::default(),
             wall: WallClock::default(),
             sample_in: Cell::new(0),
             admission,

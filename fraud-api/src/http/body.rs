@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -44,45 +44,95 @@ pub async fn read(
     admission: &Admission,
     limits: Limits,
 ) -> Result<Received, ApiError> {
-    let mut body = Body { first: Bytes::new(), rest: BytesMut::new(), limit: limits.bytes };
-    let at_once = poll_fn(|context| match body.poll(payload, context) {
-        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-        Poll::Pending => Poll::Ready(None),
-    });
-    if let Some(outcome) = at_once.await {
-        outcome?;
-        return Ok(Received { bytes: body.take(), waited: false });
+    let mut body = Body::new(limits);
+    match poll_fn(|context| body.look(payload, context)).await {
+        Look::Done(outcome) => outcome,
+        Look::NotYet => body.rest(request, payload, admission).await,
     }
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|bytes| bytes > limits.bytes as u64) {
-        return Err(ApiError::BodyTooLarge { limit: limits.bytes });
-    }
-    let _waiting = admission.wait()?;
-    let rest = poll_fn(|context| body.poll(payload, context));
-    tokio::time::timeout(limits.time, rest).await.map_err(|_| ApiError::BodyTimeout)??;
-    Ok(Received { bytes: body.take(), waited: true })
 }
 
-struct Body {
+/// A body that is being read.
+#[derive(Debug)]
+pub struct Body {
     first: Bytes,
     rest: BytesMut,
-    limit: usize,
+    limits: Limits,
+    looked: bool,
+}
+
+/// What a look at a body found.
+#[derive(Debug)]
+pub enum Look {
+    /// It is there, or cannot be had.
+    Done(Result<Received, ApiError>),
+    /// It must be waited for: [`Body::rest`].
+    NotYet,
 }
 
 impl Body {
-    fn poll(&mut self, payload: &mut Payload, context: &mut std::task::Context<'_>) -> Poll<Result<(), ApiError>> {
+    /// Nothing of it yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { first: Bytes::new(), rest: BytesMut::new(), limits, looked: false }
+    }
+
+    /// Its limits.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Looks whether it came with its head. The server asks a handler once before it hands over the bytes behind
+    /// the head and once more right after it has, so only what is not there at the second look is late: a
+    /// timer for each body would cost as much as reading it.
+    pub fn look(&mut self, payload: &mut Payload, context: &mut Context<'_>) -> Poll<Look> {
+        match self.poll(payload, context) {
+            Poll::Ready(outcome) => Poll::Ready(Look::Done(outcome.map(|()| self.take(false)))),
+            Poll::Pending if self.looked => Poll::Ready(Look::NotYet),
+            Poll::Pending => {
+                self.looked = true;
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Waits for what has not come yet.
+    ///
+    /// # Errors
+    /// Those of [`read`].
+    pub async fn rest(
+        &mut self,
+        request: &HttpRequest,
+        payload: &mut Payload,
+        admission: &Admission,
+    ) -> Result<Received, ApiError> {
+        let limit = self.limits.bytes;
+        let announced =
+            request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|bytes| bytes > limit as u64) {
+            return Err(ApiError::BodyTooLarge { limit });
+        }
+        let _waiting = admission.wait()?;
+        let time = self.limits.time;
+        let rest = poll_fn(|context| self.poll(payload, context));
+        tokio::time::timeout(time, rest).await.map_err(|_| ApiError::BodyTimeout)??;
+        Ok(self.take(true))
+    }
+
+    fn poll(&mut self, payload: &mut Payload, context: &mut Context<'_>) -> Poll<Result<(), ApiError>> {
+        let limit = self.limits.bytes;
         loop {
             match Pin::new(&mut *payload).poll_next(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Ready(Some(Ok(chunk))) => {
-                    if self.first.len() + self.rest.len() + chunk.len() > self.limit {
-                        return Poll::Ready(Err(ApiError::BodyTooLarge { limit: self.limit }));
+                    if self.first.len() + self.rest.len() + chunk.len() > limit {
+                        return Poll::Ready(Err(ApiError::BodyTooLarge { limit }));
                     }
                     self.add(chunk);
                 }
                 Poll::Ready(Some(Err(PayloadError::Overflow))) => {
-                    return Poll::Ready(Err(ApiError::BodyTooLarge { limit: self.limit }));
+                    return Poll::Ready(Err(ApiError::BodyTooLarge { limit }));
                 }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(ApiError::BodyBroken)),
             }
@@ -100,8 +150,9 @@ impl Body {
         }
     }
 
-    fn take(&mut self) -> Bytes {
-        if self.rest.is_empty() { std::mem::take(&mut self.first) } else { self.rest.split().freeze() }
+    fn take(&mut self, waited: bool) -> Received {
+        let bytes = if self.rest.is_empty() { std::mem::take(&mut self.first) } else { self.rest.split().freeze() };
+        Received { bytes, waited }
     }
 }
 

@@ -1,18 +1,21 @@
 //! `POST /predict`: one transaction, one assessment.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use fraud_core::error::{FieldProblem, ParseError, ValidationError, ValueClass};
 use fraud_core::{Assessment, Decision, Parsed, Scorer, Transaction};
 
 use super::console::Recent;
 use super::{Parts, as_problem, refuse};
-use crate::answer;
 use crate::app::{RECENT, Worker};
-use crate::http::body::{self, Limits, Media};
+use crate::http::body::{self, Body, Limits, Look, Media, Received};
 use crate::http::guard::{self, Passed};
 use crate::http::keys::Role;
 use crate::http::problem::ApiError;
@@ -64,17 +67,90 @@ impl Wish {
         crate::schema::Refusals,
     ),
 )]
-pub async fn predict(Parts(request, mut payload): Parts) -> HttpResponse {
-    let arrived = Instant::now();
-    let worker = match Worker::of(&request) {
+pub fn predict(Parts(request, payload): Parts) -> Predict {
+    let settings = Worker::of(&request).map(|worker| &worker.shared.settings.admission);
+    let limits = settings.map_or_else(
+        |_| Limits { bytes: 0, time: Duration::ZERO },
+        |settings| Limits { bytes: settings.max_body_bytes, time: settings.deadline.0 },
+    );
+    Predict::Arrived { body: Body::new(limits), parts: Some((request, payload)), arrived: Instant::now() }
+}
+
+/// A request to `/predict` on its way to the answer. By hand, because nearly all are answered at the second look
+/// at their body, without any state worth a box.
+#[derive(Debug)]
+pub enum Predict {
+    /// It may all be there.
+    Arrived {
+        /// What has come of its body.
+        body: Body,
+        /// Taken when it goes on.
+        parts: Option<(HttpRequest, Payload)>,
+        /// When it came.
+        arrived: Instant,
+    },
+    /// Its body is waited for.
+    Waiting(Waiting),
+}
+
+/// What is left of the way of a request whose body is late.
+pub struct Waiting(Pin<Box<dyn Future<Output = HttpResponse>>>);
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiting").finish_non_exhaustive()
+    }
+}
+
+impl Future for Predict {
+    type Output = HttpResponse;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<HttpResponse> {
+        if let Self::Arrived { body, parts, arrived } = &mut *self
+            && let Some((request, mut payload)) = parts.take()
+        {
+            match body.look(&mut payload, context) {
+                Poll::Pending => {
+                    *parts = Some((request, payload));
+                    return Poll::Pending;
+                }
+                Poll::Ready(Look::Done(body)) => return Poll::Ready(answer(&request, body, *arrived)),
+                Poll::Ready(Look::NotYet) => {
+                    let (arrived, body) = (*arrived, std::mem::replace(body, Body::new(body.limits())));
+                    *self = Self::Waiting(Waiting(Box::pin(late((request, payload), body, arrived))));
+                }
+            }
+        }
+        match &mut *self {
+            Self::Waiting(Waiting(rest)) => rest.as_mut().poll(context),
+            Self::Arrived { .. } => Poll::Pending,
+        }
+    }
+}
+
+/// The way of a request whose body does not come with its head.
+async fn late((request, mut payload): (HttpRequest, Payload), mut body: Body, arrived: Instant) -> HttpResponse {
+    let body = match Worker::of(&request) {
+        Ok(worker) => {
+            let _in_progress = worker.shared.metrics.http_in_progress();
+            body.rest(&request, &mut payload, &worker.admission).await
+        }
+        Err(error) => Err(error),
+    };
+    answer(&request, body, arrived)
+}
+
+/// From a body to the answer.
+fn answer(request: &HttpRequest, body: Result<Received, ApiError>, arrived: Instant) -> HttpResponse {
+    let worker = match Worker::of(request) {
         Ok(worker) => worker,
         Err(error) => return as_problem(&error),
     };
     let metrics = &worker.shared.metrics;
     let _in_progress = metrics.http_in_progress();
-    let mut span = trace::begin(worker, &request, || "POST /predict".into());
+    let mut span = trace::begin(worker, request, || "POST /predict".into());
     let mut passed = Passed::default();
-    let mut response = match serve(worker, (&request, &mut payload), arrived, &mut passed).await {
+    let mut response = match serve(worker, (request, body), arrived, &mut passed) {
         Ok(body) => {
             let mut response = HttpResponse::Ok();
             response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
@@ -92,17 +168,13 @@ pub async fn predict(Parts(request, mut payload): Parts) -> HttpResponse {
     response
 }
 
-async fn serve(
+fn serve(
     worker: &Worker,
-    (request, payload): (&HttpRequest, &mut actix_web::dev::Payload),
+    (request, body): (&HttpRequest, Result<Received, ApiError>),
     arrived: Instant,
     passed: &mut Passed,
-) -> Result<Vec<u8>, ApiError> {
-    let settings = &worker.shared.settings.admission;
-    let limits = Limits { bytes: settings.max_body_bytes, time: settings.deadline.0 };
-    // The body first: nearly always it is there already, and a connection whose body was read can go on
-    // after a refusal.
-    let body = body::read(request, payload, &worker.admission, limits).await;
+) -> Result<Bytes, ApiError> {
+    // The body came first: a connection whose body was read can go on after a refusal.
     *passed = guard::enter(worker, request, Role::Score)?;
     let body = body?;
     if body::media(request.headers(), "application/json")? != Media::Json {
@@ -111,13 +183,13 @@ async fn serve(
     let wish = Wish::read(request.query_string())?;
     // Where the body was waited for, the arrival lies in an earlier round of admission.
     let now = if body.waited { Instant::now() } else { arrived };
-    if now.saturating_duration_since(arrived) > settings.deadline.0 {
+    if now.saturating_duration_since(arrived) > worker.shared.settings.admission.deadline.0 {
         return Err(ApiError::Deadline);
     }
     worker.admission.work(now)?;
     let millis = worker.wall.millis(now);
     let assessment = assess(worker, &body.bytes, (wish, now, millis))?;
-    Ok(written(&assessment, millis))
+    Ok(worker.answers.write(|json| crate::answer::write(&assessment, millis, json)))
 }
 
 /// Bytes to assessment: the whole path, begun at `began` and the wall clock's `millis`.
@@ -164,7 +236,7 @@ pub fn assess(
 /// [`ApiError::Parse`].
 pub fn read(worker: &Worker, body: &[u8], millis: u64) -> Result<Transaction, ApiError> {
     let shared = &worker.shared;
-    let parsed = utf8(body).and_then(|()| Parsed::from_json(body, shared.parse)).and_then(|parsed| {
+    let parsed = Parsed::from_json(body, shared.parse).and_then(|parsed| {
         let now = i64::try_from(millis / 1_000).unwrap_or(i64::MAX);
         let latest = now.saturating_add(shared.settings.time.max_future_skew.whole_seconds().into());
         if parsed.transaction.time <= latest { Ok(parsed) } else { Err(from_the_future()) }
@@ -174,15 +246,6 @@ pub fn read(worker: &Worker, body: &[u8], millis: u64) -> Result<Transaction, Ap
         shared.metrics.ignored_fields(parsed.label_fields, parsed.unknown_fields);
     }
     Ok(parsed.transaction)
-}
-
-/// The reader passes over texts that it does not keep without looking at their bytes.
-fn utf8(body: &[u8]) -> Result<(), ParseError> {
-    std::str::from_utf8(body).map(drop).map_err(|error| ParseError::NotJson {
-        line: 1,
-        column: error.valid_up_to() + 1,
-        reason: "bytes that are not UTF-8".to_owned(),
-    })
 }
 
 fn from_the_future() -> ParseError {
@@ -216,7 +279,7 @@ pub fn remember(worker: &Worker, transaction: &Transaction, assessment: &Assessm
 #[must_use]
 pub fn written(assessment: &Assessment, unix_millis: u64) -> Vec<u8> {
     let mut json = Vec::with_capacity(512);
-    answer::write(assessment, unix_millis, &mut json);
+    crate::answer::write(assessment, unix_millis, &mut json);
     json
 }
 

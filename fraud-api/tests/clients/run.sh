@@ -10,11 +10,14 @@ binary=${1:-target/debug/fraud-api}
 # The same packages as in the step `test`, so that nothing is compiled a second time with other features.
 [ $# -gt 0 ] || cargo test --workspace --exclude fraud-stream --exclude fraud-loadgen --locked --quiet --no-run --test command
 here=fraud-api/tests/clients
-venv=.cache/clients
-if ! cmp -s "$here/requirements.txt" "$venv/installed.txt"; then
+# The environment is keyed by the lock: another lock is another environment, an equal one is reused.
+venv=.cache/venv-clients/$(sha256sum "$here/requirements.txt" | cut -c1-12)
+if [ ! -e "$venv/.complete" ]; then
+  echo "clients: installing the Python environment (once)"
+  rm -rf "$venv"
   python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
-  cp "$here/requirements.txt" "$venv/installed.txt"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$here/requirements.txt"
+  touch "$venv/.complete"
 fi
 
 log=$(mktemp)
@@ -38,6 +41,8 @@ export FRAUD_API=$address FRAUD_MODEL=$model
 "$venv/bin/python" "$here/test_clients.py"
 "$venv/bin/python" "$here/test_console.py"
 # Bytes of 128 signs may be more than 128, so what the schema allows is not always taken: 422 then.
-"$venv/bin/schemathesis" run "http://$address/openapi.json" --max-examples "${EXAMPLES:-30}" --request-timeout 20 \
-  --exclude-checks positive_data_acceptance,negative_data_rejection,unsupported_method
+mkdir -p out/schemathesis
+schemathesis=$PWD/$venv/bin/schemathesis
+(cd out/schemathesis && "$schemathesis" run "http://$address/openapi.json" --max-examples "${EXAMPLES:-30}" --request-timeout 20 \
+  --exclude-checks positive_data_acceptance,negative_data_rejection,unsupported_method)
 kill -0 "$pid" || { echo "fraud-api did not survive" >&2; exit 1; }
