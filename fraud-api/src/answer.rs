@@ -5,15 +5,17 @@ use std::io::Write;
 
 use actix_web::web::{Bytes, BytesMut};
 use fraud_core::service::clock;
+use fraud_core::transaction::IdRef;
 use fraud_core::{Assessment, Decision, DecisionSource, ModelType, RiskLevel};
 
 /// Appends an assessment and the time of its prediction.
 pub fn write(assessment: &Assessment, unix_millis: u64, json: &mut Vec<u8>) {
     json.extend_from_slice(b"{\"transaction_id\":\"");
-    let from = json.len();
-    // Writing into memory does not fail.
-    let _ = write!(json, "{}", assessment.transaction_id);
-    escape(json, from);
+    match assessment.transaction_id.as_ref() {
+        // Writing into memory does not fail.
+        IdRef::Integer(integer) => drop(write!(json, "{integer}")),
+        IdRef::Text(id) => text(id, json),
+    }
     json.extend_from_slice(b"\",\"fraud_probability\":");
     number(assessment.fraud_probability, json);
     json.extend_from_slice(match assessment.risk_level {
@@ -97,7 +99,9 @@ fn text(value: &str, json: &mut Vec<u8>) {
 
 /// Nearly every text stands as it is; one that cannot is written again by serde.
 fn escape(json: &mut Vec<u8>, from: usize) {
-    if json[from..].iter().all(|byte| *byte >= b' ' && *byte != b'"' && *byte != b'\\') {
+    // Without a way out in the middle, many bytes are looked at together.
+    let odd = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    if !json[from..].iter().fold(false, |any, byte| any | odd(*byte)) {
         return;
     }
     let plain = String::from_utf8_lossy(&json[from..]).into_owned();

@@ -1,12 +1,13 @@
 //! What handlers work with: one part shared by all workers, one part of each worker's own.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
+use actix_web::web::Bytes;
 use arc_swap::ArcSwap;
 use fraud_core::features::{MemoryStore, Profile};
 use fraud_core::service::clock::WallClock;
@@ -107,6 +108,8 @@ pub struct Worker {
     pub row: RefCell<Vec<f64>>,
     /// Memory of the answers.
     pub answers: Answers,
+    /// The document that overload is answered with, written once.
+    pub overloaded: OnceCell<Bytes>,
     /// What time it is.
     pub wall: WallClock,
     /// Transactions until the next one is sampled for drift.
@@ -126,6 +129,7 @@ impl Worker {
             profile: RefCell::default(),
             row: RefCell::default(),
             answers: Answers::default(),
+            overloaded: OnceCell::new(),
             wall: WallClock::default(),
             sample_in: Cell::new(0),
             admission,

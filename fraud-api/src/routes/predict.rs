@@ -18,7 +18,7 @@ use crate::app::{RECENT, Worker};
 use crate::http::body::{self, Body, Limits, Look, Media, Received};
 use crate::http::guard::{self, Passed};
 use crate::http::keys::Role;
-use crate::http::problem::ApiError;
+use crate::http::problem::{ApiError, PROBLEM_JSON};
 use crate::trace;
 
 /// What a caller may ask of an assessment.
@@ -157,7 +157,14 @@ fn answer(request: &HttpRequest, body: Result<Received, ApiError>, arrived: Inst
             response.body(body)
         }
         Err(error) => {
-            let response = refuse(worker, &error, as_problem);
+            let response = match &error {
+                ApiError::Overloaded { reason, .. } => {
+                    metrics.shed(*reason);
+                    let body = worker.overloaded.get_or_init(|| error.document());
+                    error.start_response().content_type(PROBLEM_JSON).body(body.clone())
+                }
+                error => refuse(worker, error, as_problem),
+            };
             metrics.http_error(response.status().as_u16());
             response
         }
@@ -174,19 +181,25 @@ fn serve(
     arrived: Instant,
     passed: &mut Passed,
 ) -> Result<Bytes, ApiError> {
-    // The body came first: a connection whose body was read can go on after a refusal.
+    // The body came first: a connection whose body was read can go on after a refusal. Then the question whether
+    // there is time for it at all, because turning away must cost little.
+    let mut now = arrived;
+    if let Ok(body) = &body {
+        // Where the body was waited for, the arrival lies in an earlier round of admission.
+        if body.waited {
+            now = Instant::now();
+        }
+        worker.admission.work(now)?;
+    }
     *passed = guard::enter(worker, request, Role::Score)?;
     let body = body?;
     if body::media(request.headers(), "application/json")? != Media::Json {
         return Err(ApiError::MediaType { expected: "application/json" });
     }
     let wish = Wish::read(request.query_string())?;
-    // Where the body was waited for, the arrival lies in an earlier round of admission.
-    let now = if body.waited { Instant::now() } else { arrived };
-    if now.saturating_duration_since(arrived) > worker.shared.settings.admission.deadline.0 {
+    if body.waited && is_late(arrived, worker.shared.settings.admission.deadline.0) {
         return Err(ApiError::Deadline);
     }
-    worker.admission.work(now)?;
     let millis = worker.wall.millis(now);
     let assessment = assess(worker, &body.bytes, (wish, now, millis))?;
     Ok(worker.answers.write(|json| crate::answer::write(&assessment, millis, json)))
