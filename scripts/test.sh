@@ -53,6 +53,7 @@ step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --lo
 step package scripts/package.sh
 step training deploy/training/test.sh
 step demo    scripts/demo.sh
+long soak    cargo test --release --locked -p fraud-api --test soak -- --ignored --nocapture
 long fuzz    scripts/fuzz.sh 60
 step deny    scripts/deny.sh
 

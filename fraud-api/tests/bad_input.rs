@@ -225,6 +225,12 @@ fn garbage_smuggling_and_slowness() {
     )
     .unwrap();
     assert_eq!(read_answer(&mut half).unwrap().status, 408);
+    // The same behind a request that is whole.
+    let mut behind = TcpStream::connect(service.address).unwrap();
+    behind.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let cut = "POST /predict HTTP/1.1\r\nhost: t\r\ncontent-length: 200\r\n\r\n{\"tr";
+    behind.write_all(format!("{}{cut}", peek(&body)).as_bytes()).unwrap();
+    assert_eq!(read_answers(&mut behind, 2), [200, 408]);
     // A body that is broken off is nobody's transaction.
     let mut broken = TcpStream::connect(service.address).unwrap();
     write!(broken, "POST /predict HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{body}", body.len() + 1).unwrap();

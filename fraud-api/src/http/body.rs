@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, He
 use actix_web::web::{Bytes, BytesMut};
 use futures_util::Stream;
 
-use super::admission::Admission;
+use super::admission::{Admission, LookAgain};
 use super::problem::ApiError;
 
 /// Limits of one body.
@@ -41,11 +42,11 @@ pub struct Received {
 pub async fn read(
     request: &HttpRequest,
     payload: &mut Payload,
-    admission: &Admission,
+    admission: &Rc<Admission>,
     limits: Limits,
 ) -> Result<Received, ApiError> {
     let mut body = Body::new(limits);
-    match poll_fn(|context| body.look(payload, context)).await {
+    match poll_fn(|context| body.look(payload, admission, context)).await {
         Look::Done(outcome) => outcome,
         Look::NotYet => body.rest(request, payload, admission).await,
     }
@@ -57,7 +58,7 @@ pub struct Body {
     first: Bytes,
     rest: BytesMut,
     limits: Limits,
-    looked: bool,
+    looked: Option<LookAgain>,
 }
 
 /// What a look at a body found.
@@ -73,26 +74,22 @@ impl Body {
     /// Nothing of it yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { first: Bytes::new(), rest: BytesMut::new(), limits, looked: false }
-    }
-
-    /// Its limits.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        self.limits
+        Self { first: Bytes::new(), rest: BytesMut::new(), limits, looked: None }
     }
 
     /// Looks whether it came with its head. The server asks a handler once before it hands over the bytes behind
     /// the head and once more right after it has, so only what is not there at the second look is late: a
     /// timer for each body would cost as much as reading it.
-    pub fn look(&mut self, payload: &mut Payload, context: &mut Context<'_>) -> Poll<Look> {
-        match self.poll(payload, context) {
+    pub fn look(&mut self, payload: &mut Payload, admission: &Rc<Admission>, context: &mut Context<'_>) -> Poll<Look> {
+        let outcome = self.poll(payload, context);
+        let first = self.looked.take().is_none();
+        match outcome {
             Poll::Ready(outcome) => Poll::Ready(Look::Done(outcome.map(|()| self.take(false)))),
-            Poll::Pending if self.looked => Poll::Ready(Look::NotYet),
-            Poll::Pending => {
-                self.looked = true;
+            Poll::Pending if first => {
+                self.looked = Some(admission.look_again(context.waker()));
                 Poll::Pending
             }
+            Poll::Pending => Poll::Ready(Look::NotYet),
         }
     }
 

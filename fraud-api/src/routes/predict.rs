@@ -1,6 +1,7 @@
 //! `POST /predict`: one transaction, one assessment.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -68,37 +69,44 @@ impl Wish {
     ),
 )]
 pub fn predict(Parts(request, payload): Parts) -> Predict {
-    let settings = Worker::of(&request).map(|worker| &worker.shared.settings.admission);
-    let limits = settings.map_or_else(
-        |_| Limits { bytes: 0, time: Duration::ZERO },
-        |settings| Limits { bytes: settings.max_body_bytes, time: settings.deadline.0 },
-    );
-    Predict::Arrived { body: Body::new(limits), parts: Some((request, payload)), arrived: Instant::now() }
+    match Worker::of(&request).cloned() {
+        Ok(worker) => {
+            let settings = &worker.shared.settings.admission;
+            let limits = Limits { bytes: settings.max_body_bytes, time: settings.deadline.0 };
+            let way = Way { worker, request, payload, body: Body::new(limits), arrived: Instant::now() };
+            Predict::Arrived(Some(way))
+        }
+        Err(error) => Predict::Waiting(Box::pin(std::future::ready(as_problem(&error)))),
+    }
 }
 
 /// A request to `/predict` on its way to the answer. By hand, because nearly all are answered at the second look
 /// at their body, without any state worth a box.
-#[derive(Debug)]
 pub enum Predict {
-    /// It may all be there.
-    Arrived {
-        /// What has come of its body.
-        body: Body,
-        /// Taken when it goes on.
-        parts: Option<(HttpRequest, Payload)>,
-        /// When it came.
-        arrived: Instant,
-    },
+    /// It may all be there. Empty once it was answered.
+    Arrived(Option<Way>),
     /// Its body is waited for.
-    Waiting(Waiting),
+    Waiting(Pin<Box<dyn Future<Output = HttpResponse>>>),
 }
 
-/// What is left of the way of a request whose body is late.
-pub struct Waiting(Pin<Box<dyn Future<Output = HttpResponse>>>);
+/// What a request carries along.
+pub struct Way {
+    worker: Rc<Worker>,
+    request: HttpRequest,
+    payload: Payload,
+    body: Body,
+    arrived: Instant,
+}
 
-impl std::fmt::Debug for Waiting {
+impl std::fmt::Debug for Predict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Waiting").finish_non_exhaustive()
+        f.write_str(if matches!(self, Self::Waiting(_)) { "Waiting" } else { "Arrived" })
+    }
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Way").field("body", &self.body).finish_non_exhaustive()
     }
 }
 
@@ -106,46 +114,39 @@ impl Future for Predict {
     type Output = HttpResponse;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<HttpResponse> {
-        if let Self::Arrived { body, parts, arrived } = &mut *self
-            && let Some((request, mut payload)) = parts.take()
-        {
-            match body.look(&mut payload, context) {
-                Poll::Pending => {
-                    *parts = Some((request, payload));
-                    return Poll::Pending;
-                }
-                Poll::Ready(Look::Done(body)) => return Poll::Ready(answer(&request, body, *arrived)),
+        if let Self::Arrived(way) = &mut *self {
+            let Some(Way { worker, request, payload, body, arrived }) = way else { return Poll::Pending };
+            match body.look(payload, &worker.admission, context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Look::Done(body)) => return Poll::Ready(answer((worker, request), body, *arrived)),
                 Poll::Ready(Look::NotYet) => {
-                    let (arrived, body) = (*arrived, std::mem::replace(body, Body::new(body.limits())));
-                    *self = Self::Waiting(Waiting(Box::pin(late((request, payload), body, arrived))));
+                    let Some(way) = way.take() else { return Poll::Pending };
+                    *self = Self::Waiting(Box::pin(late(way)));
                 }
             }
         }
         match &mut *self {
-            Self::Waiting(Waiting(rest)) => rest.as_mut().poll(context),
-            Self::Arrived { .. } => Poll::Pending,
+            Self::Waiting(rest) => rest.as_mut().poll(context),
+            Self::Arrived(_) => Poll::Pending,
         }
     }
 }
 
 /// The way of a request whose body does not come with its head.
-async fn late((request, mut payload): (HttpRequest, Payload), mut body: Body, arrived: Instant) -> HttpResponse {
-    let body = match Worker::of(&request) {
-        Ok(worker) => {
-            let _in_progress = worker.shared.metrics.http_in_progress();
-            body.rest(&request, &mut payload, &worker.admission).await
-        }
-        Err(error) => Err(error),
+async fn late(Way { worker, request, mut payload, mut body, arrived }: Way) -> HttpResponse {
+    let body = {
+        let _in_progress = worker.shared.metrics.http_in_progress();
+        body.rest(&request, &mut payload, &worker.admission).await
     };
-    answer(&request, body, arrived)
+    answer((&worker, &request), body, arrived)
 }
 
 /// From a body to the answer.
-fn answer(request: &HttpRequest, body: Result<Received, ApiError>, arrived: Instant) -> HttpResponse {
-    let worker = match Worker::of(request) {
-        Ok(worker) => worker,
-        Err(error) => return as_problem(&error),
-    };
+fn answer(
+    (worker, request): (&Worker, &HttpRequest),
+    body: Result<Received, ApiError>,
+    arrived: Instant,
+) -> HttpResponse {
     let metrics = &worker.shared.metrics;
     let _in_progress = metrics.http_in_progress();
     let mut span = trace::begin(worker, request, || "POST /predict".into());
