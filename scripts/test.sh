@@ -54,7 +54,11 @@ step package scripts/package.sh
 step training deploy/training/test.sh
 step demo    scripts/demo.sh
 long soak    cargo test --release --locked -p fraud-api --test soak -- --ignored --nocapture
+step monitoring scripts/monitoring.sh test
+step monitoring-live scripts/monitoring.sh live
+long monitoring-mutants scripts/monitoring.sh mutants
 long fuzz    scripts/fuzz.sh 60
+step deploy  scripts/deploy_test.sh
 step deny    scripts/deny.sh
 
 printf '\nAll checks passed in %d s.\n%d passed, 0 failed\n' $((SECONDS - begin)) "$passed"
