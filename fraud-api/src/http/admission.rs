@@ -219,6 +219,22 @@ mod tests {
         assert!(admission.work(start + Duration::from_millis(81)).is_ok());
     }
 
+    #[actix_web::test]
+    async fn who_was_looked_at_once_is_looked_at_again() {
+        let admission = admission();
+        actix_web::rt::spawn(admission.clone().remind());
+        let mut guard = None;
+        poll_fn(|context| match guard.take() {
+            Some(_) => Poll::Ready(()),
+            None => {
+                guard = Some(admission.look_again(context.waker()));
+                Poll::Pending
+            }
+        })
+        .await;
+        assert!(admission.looked_at.borrow().is_empty());
+    }
+
     #[test]
     fn unfinished_bodies_are_bounded() {
         let admission = admission();

@@ -177,7 +177,9 @@ impl<'a> Lane<'a> {
     /// Sends until it is answered with 200: put off when the service says so, anew when a connection ends.
     fn send(&mut self, path: &str, body: &str, (process, tally): (&Process, &Tally)) -> Answer {
         let raw = format!("POST {path} HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        let count = |counter: &AtomicU64| drop(counter.fetch_add(1, Ordering::Relaxed));
+        let count = |counter: &AtomicU64| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
         for _ in 0..10_000 {
             let stream = match &mut self.stream {
                 Some(stream) => stream,
