@@ -59,6 +59,7 @@ step monitoring-live scripts/monitoring.sh live
 long monitoring-mutants scripts/monitoring.sh mutants
 long fuzz    scripts/fuzz.sh 60
 step deploy  scripts/deploy_test.sh
+long deploy-parts scripts/deploy_test.sh parts
 step deny    scripts/deny.sh
 
 printf '\nAll checks passed in %d s.\n%d passed, 0 failed\n' $((SECONDS - begin)) "$passed"
