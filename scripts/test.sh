@@ -52,6 +52,8 @@ long handbook cargo test --release --locked -p fraud-stream --test handbook -- -
 step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 step package scripts/package.sh
 step training deploy/training/test.sh
+# 1.5 GB of Airflow and MLflow and about ten minutes: too much for every run.
+long mlops   scripts/mlops.sh
 step demo    scripts/demo.sh
 long soak    cargo test --release --locked -p fraud-api --test soak -- --ignored --nocapture
 step monitoring scripts/monitoring.sh test
