@@ -106,7 +106,11 @@ fn overload_is_turned_away_at_once_and_forgotten_at_once() {
                 }
             });
         }
-        std::thread::sleep(Duration::from_millis(1_500));
+        let (seen, until) =
+            (|counter: &AtomicU64| counter.load(Ordering::Relaxed), Instant::now() + Duration::from_secs(60));
+        while (seen(&good) <= 20 || seen(&shed) <= seen(&good)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(50));
+        }
         assert_eq!(service.get("/health").status, 200);
         over.store(true, Ordering::Relaxed);
     });
