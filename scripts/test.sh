@@ -51,6 +51,8 @@ long handbook cargo test --release --locked -p fraud-stream --test handbook -- -
 step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 step package scripts/package.sh
 step training deploy/training/test.sh
+# 1.5 GB of Airflow and MLflow and about ten minutes: too much for every run.
+long mlops   scripts/mlops.sh
 step demo    scripts/demo.sh
 step monitoring scripts/monitoring.sh test
 step monitoring-live scripts/monitoring.sh live
