@@ -52,6 +52,9 @@ step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --lo
 step package scripts/package.sh
 step training deploy/training/test.sh
 step demo    scripts/demo.sh
+step packaging scripts/packaging.sh check
+long packaging-seeded scripts/packaging.sh seeded
+long images  scripts/images.sh
 long fuzz    scripts/fuzz.sh 60
 step deny    scripts/deny.sh
 

@@ -35,7 +35,7 @@ check() {
 
 seeded_mistakes() {
   . scripts/seeded.sh
-  seeded_begin "$folder" deploy/prod scripts/packaging scripts/setup.sh
+  seeded_begin "$folder" deploy/cloud scripts/packaging scripts/setup.sh
   local run=("$folder/test.sh") a=$folder/applications
   seeded 'a field that does not exist' $a/fraud.yaml 's/^  ignoreDifferences:/  ignoredDifferences:/' 'ignoredDifferences' "${run[@]}"
   seeded 'a text for a number' $a/keda.yaml 's/limit: 5/limit: five/' 'not assignable' "${run[@]}"

@@ -35,7 +35,7 @@ seeded_mistakes() {
   seeded 'a key that does not exist' $c 's/^    mem_limit: 512m/    memory_limit: 512m/' 'memory_limit' "${run[@]}"
   seeded 'a wait for nobody' $c 's/^      kafka: \{condition/      kafkas: {condition/' 'kafkas' "${run[@]}"
   seeded 'a network that does not exist' $c 's/^  networks: \[fraud\]/  networks: [frauds]/' 'frauds' "${run[@]}"
-  seeded 'a port for everybody' $c 's/127.0.0.1:8000:8000/8000:8000/' 'reached from outside' "${run[@]}"
+  seeded 'a port for everybody' $c 's/127.0.0.1:(\$\{API_PORT)/\1/' 'reached from outside' "${run[@]}"
   seeded 'an image by latest' $c 's/redis:7[^ ]+$/redis:latest/' 'has no version' "${run[@]}"
   seeded 'a root that can be written' $c 's/read_only: true/read_only: false/' 'can be written' "${run[@]}"
   seeded 'memory without a limit' $c '0,/mem_limit/{/mem_limit/d}' 'no limit' "${run[@]}"

@@ -162,5 +162,6 @@ try() {
   for image in "${images[@]}"; do about "$image"; done
   api
   stream
-  printf 'images: %d checks passed\n' "$passed"
+  clean
+  trap - EXIT
 }
