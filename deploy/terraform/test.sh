@@ -46,8 +46,6 @@ find_provider() {
 check() {
   find_terraform
   find_provider
-  "$terraform" fmt -check -recursive "$folder" || { echo "terraform: not formatted; run: terraform fmt -recursive $folder" >&2; exit 1; }
-
   work="$(mktemp -d)"
   trap 'rm -rf "$work"' EXIT
   cp -r "$folder" "$work/terraform"
@@ -58,6 +56,7 @@ provider_installation {
 }
 RC
   export TF_CLI_CONFIG_FILE="$work/cli.tfrc"
+  "$terraform" fmt -check -recursive "$folder" || { echo "terraform: not formatted; run: terraform fmt -recursive $folder" >&2; exit 1; }
   quietly "$terraform" -chdir="$work/terraform/sizing" init -backend=false -input=false
   quietly "$terraform" -chdir="$work/terraform/sizing" test
   # `init` would ask a registry for the provider; `get` only links the module.
@@ -71,16 +70,18 @@ RC
 
 quietly() { "$@" >"$work/out" 2>&1 || { cat "$work/out" >&2; echo "terraform: failed: ${*:2}" >&2; exit 1; }; }
 
-# The cluster, and its nodes, wait for the rights that they need to be made and taken down.
+# The cluster waits for the rights that it needs to be made and taken down, and its nodes for the cluster.
 rights_come_first() {
-  "$terraform" -chdir="$work/terraform" graph >"$work/graph" 2>/dev/null
+  # The graph would ask the backend, which is somebody's bucket.
+  sed -i '/backend "s3"/d' "$work/terraform/versions.tf"
+  "$terraform" -chdir="$work/terraform" graph >"$work/graph" 2>"$work/out" || { cat "$work/out" >&2; exit 1; }
   local edge
   for edge in \
     'yandex_kubernetes_cluster.this -> yandex_resourcemanager_folder_iam_member.cluster' \
     'yandex_kubernetes_cluster.this -> yandex_resourcemanager_folder_iam_member.nodes' \
     'yandex_kubernetes_cluster.this -> yandex_kms_symmetric_key_iam_member.cluster' \
-    'yandex_kubernetes_node_group.this -> yandex_resourcemanager_folder_iam_member.nodes'; do
-    tr -d '"[]' <"$work/graph" | grep -q "${edge% -> *}.* -> .*${edge#* -> }" ||
+    'yandex_kubernetes_node_group.this -> yandex_kubernetes_cluster.this'; do
+    tr -d '"' <"$work/graph" | grep -q "${edge% -> *} -> ${edge#* -> };" ||
       { echo "terraform: ${edge% -> *} does not depend on ${edge#* -> }: name it in depends_on" >&2; exit 1; }
   done
 }
