@@ -44,6 +44,7 @@ find_provider() {
 }
 
 check() {
+  nothing_secret
   find_terraform
   find_provider
   work="$(mktemp -d)"
@@ -64,7 +65,6 @@ RC
   quietly "$terraform" -chdir="$work/terraform" validate
   quietly "$terraform" -chdir="$work/terraform" test
   rights_come_first
-  nothing_secret
   echo "terraform: format, validation and $(grep -hc '^run "' "$folder"/{tests,sizing/tests}/*.tftest.hcl | paste -sd+ | bc) tests passed with $("$terraform" version | head -n 1)"
 }
 

@@ -19,16 +19,23 @@ fail() {
 # What a line says it is checking, and the command that must succeed.
 check() { local what=$1; shift; if "$@" >"$results/last.log" 2>&1; then ok "$what"; else cat "$results/last.log" >&2; fail "$what: $*"; fi; }
 
-# Only what was started here, by its id.
-clean() {
+# Removes what was started here, by its id, and a volume of theirs.
+discard() { # [volume]
   local container
   for container in "${started[@]}"; do engine rm -f "$container" >/dev/null 2>&1 || true; done
+  started=()
+  [ $# -eq 0 ] || engine volume rm "$1" >/dev/null
+}
+
+clean() {
+  discard
   [ ! -e "$results/kafka/pid" ] || scripts/kafka.sh remove "$results/kafka"
 }
 
 # Starts a container; its id is in $container.
 start() { # engine's arguments…
-  container="$(engine run -d "$@")"
+  # Podman without systemd says at length that nobody will run the health checks; we do.
+  container="$(engine run -d "$@" 2>"$results/last.log")" || { cat "$results/last.log" >&2; fail "run $*"; }
   started+=("$container")
 }
 
@@ -108,8 +115,7 @@ api() {
   curl -sf -m 5 "http://$(engine port "$container" 8000)/predict" -H 'content-type: application/json' -d "$payment" |
     grep -q '"duplicate":true' || fail "the payment of before is not known after a restart"
   ok "a volume keeps the state over a restart"
-  engine rm -f "$container" >/dev/null
-  engine volume rm "$volume" >/dev/null
+  discard "$volume"
 }
 
 # What the engine itself would run.
@@ -150,8 +156,7 @@ stream() {
   [ "${read:-0}" -ge 2000 ] || fail "predictions of 2,000 payments: ${read:-0}"
   ok "$read predictions in Kafka"
   check "SIGTERM ends it with 0" ends "$id"
-  engine rm -f "$id" >/dev/null
-  engine volume rm "$volume" >/dev/null
+  discard "$volume"
   scripts/kafka.sh remove "$results/kafka"
 }
 

@@ -12,9 +12,10 @@ SERVICES = {"fraud-api", "fraud-stream", "kafka", "redis", "prometheus", "alertm
 CONDITIONS = {"service_healthy", "service_completed_successfully", "service_started"}
 
 
-def service_problems(name: str, service: dict, others: dict) -> list[str]:
+def service_problems(name: str, service: dict, model: dict) -> list[str]:
     """What is wrong with one service."""
-    found = []
+    others, found = model["services"], []
+    found += [f"the network {network} is not declared" for network in service.get("networks", {}) if network not in model.get("networks", {})]
     if not service.get("read_only"):
         found.append("its root can be written: read_only")
     if service.get("cap_drop") != ["ALL"]:
@@ -41,6 +42,8 @@ def service_problems(name: str, service: dict, others: dict) -> list[str]:
             found.append(f"{mount['source']} is mounted and does not exist")
         if mount["type"] == "bind" and not mount.get("read_only"):
             found.append(f"{mount['source']} can be written from inside")
+        if mount["type"] == "volume" and mount.get("source") not in model.get("volumes", {}):
+            found.append(f"the volume {mount.get('source')} is not declared")
     for other, how in service.get("depends_on", {}).items():
         condition, target = how.get("condition"), others.get(other)
         if condition not in CONDITIONS or target is None:
@@ -57,7 +60,7 @@ def main(model: dict) -> list[str]:
     services = model["services"]
     found = [f"{name} is missing" for name in sorted(SERVICES - services.keys())]
     for name, service in services.items():
-        found += service_problems(name, service, services)
+        found += service_problems(name, service, model)
     return found
 
 
