@@ -52,10 +52,10 @@ step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --lo
 step package scripts/package.sh
 step training deploy/training/test.sh
 step demo    scripts/demo.sh
-step packaging scripts/packaging.sh check
 long packaging-seeded scripts/packaging.sh seeded
 long images  scripts/images.sh
 long fuzz    scripts/fuzz.sh 60
+step deploy  scripts/deploy_test.sh
 step deny    scripts/deny.sh
 
 printf '\nAll checks passed in %d s.\n%d passed, 0 failed\n' $((SECONDS - begin)) "$passed"
