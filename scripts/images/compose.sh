@@ -4,40 +4,16 @@
 compose_file=deploy/docker/compose.yaml
 compose_version=1.5.0
 
-# Redis, Prometheus, Alertmanager, Python and a Java for Kafka, in one Debian that all the stand-ins share.
+# One image that stands for all of them.
 others() {
-  local name="localhost/$stand_in_label-others"
-  has_image "$name" && return 0
+  has_image "localhost/$stand_in_label-others" && return 0
   debian
-  local tree="$store/others"
-  rm -rf "$tree"
-  cp -a "$store/debian" "$tree"
-  chroot "$tree" sh -ec 'apt-get -q update >/dev/null
-    DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends openjdk-17-jre-headless \
-      prometheus prometheus-alertmanager python3 redis-server wget >/dev/null 2>&1'
+  if ! has_image "localhost/$stand_in_label-debian"; then
+    tar -C "$store/debian" --exclude=./complete -c . | engine import -q - "localhost/$stand_in_label-debian" >/dev/null
+  fi
   scripts/kafka.sh fetch
-  install -d "$tree/opt/kafka/bin" "$tree/opt/kafka/config"
-  cp -r "$root/.cache/kafka/libs" "$tree/opt/kafka/libs"
-  printf 'Configuration:\n  status: warn\n' >"$tree/opt/kafka/config/tools-log4j2.yaml"
-  kafka_command kafka-storage kafka.tools.StorageTool
-  kafka_command kafka-server-start kafka.Kafka
-  kafka_command kafka-topics org.apache.kafka.tools.TopicCommand
-  ln -sf /usr/bin/python3 "$tree/usr/local/bin/python3"
-  # Folders that the official images have, owned as there: a volume begins as their copy.
-  install -d -o 1000 -g 1000 "$tree/var/lib/kafka"
-  install -d -o 999 -g 999 "$tree/data"
-  install -d -o 65534 -g 65534 "$tree/prometheus" "$tree/alertmanager"
-  tar -C "$tree" --exclude=./complete --exclude=./var/cache/apt -c . |
-    engine import -q --change "LABEL $stand_in_label=true" - "$name" >/dev/null
-  rm -rf "$tree"
-}
-
-kafka_command() { # name, class; into $tree
-  cat >"$tree/opt/kafka/bin/$1.sh" <<RUN
-#!/bin/bash
-exec java \${KAFKA_HEAP_OPTS:--Xmx256m} \${KAFKA_JVM_PERFORMANCE_OPTS:-} -cp '/opt/kafka/libs/*' $2 "\$@"
-RUN
-  chmod 755 "$tree/opt/kafka/bin/$1.sh"
+  engine build -q --format docker --network host -t "localhost/$stand_in_label-others" \
+    -f scripts/images/others.Dockerfile "$root/.cache/kafka" >/dev/null
 }
 
 # Tags the stand-in with each name of the compose file that cannot be pulled, with the entry point that it has upstream.
