@@ -54,6 +54,9 @@ step training deploy/training/test.sh
 step demo    scripts/demo.sh
 long packaging-seeded scripts/packaging.sh seeded
 long images  scripts/images.sh
+step monitoring scripts/monitoring.sh test
+step monitoring-live scripts/monitoring.sh live
+long monitoring-mutants scripts/monitoring.sh mutants
 long fuzz    scripts/fuzz.sh 60
 step deploy  scripts/deploy_test.sh
 step deny    scripts/deny.sh
