@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Everything under deploy/, checked: each part is a step of its own. Installs what is lacking.
+# The manifests under deploy/, checked. Installs what is lacking. Monitoring, images, Terraform and workflows have scripts of
+# their own; `make deploy-test` runs them all.
 #   scripts/deploy_test.sh              all steps
 #   scripts/deploy_test.sh manifests …  some of them, by name
 # Steps: manifests  builds every kustomization; schemas, references, scaling, security, flows, settings, probes, sizes
 #        seeded     each of those checks seen failing on a mistake
-#        live       the real programs under the settings of the manifests: ports, paths, probes, the end
+#        live       the real programs under the settings of the manifests: ports, paths, probes, a rollout under load; what the
+#                   demo's Prometheus scrapes and whom its Alertmanager calls
 #        checkov    policies, offline
-#        and, each by its own script: monitoring, docker, terraform, argocd, workflows, airflow, mlflow
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -22,12 +23,6 @@ step() { # name, command…
   passed=$((passed + 1))
   printf '─ deploy: %s: %d s\n' "$name" $((SECONDS - start))
 }
-# Steps of other folders, as those bring them.
-optional() { # name, script, arguments…
-  local name=$1 script=$2; shift 2
-  if [ -x "$script" ]; then step "$name" "$script" "$@"; fi
-}
-
 python="$(deploy/tests/env.sh)"
 # kustomize 5 comes with kubectl; where the machine has none, or an old one, with the environment.
 if ! kubectl version --client 2>/dev/null | grep -q 'Kustomize Version: v5'; then KUBECTL="$(dirname "$python")/kubectl"; export KUBECTL; fi
@@ -52,7 +47,8 @@ seeded() {
 }
 live() {
   binaries || return
-  BINARIES="$programs" "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_live.py
+  scripts/monitoring.sh need || return
+  BINARIES="$programs" "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_live.py deploy/tests/test_demo.py
 }
 policies() { # folder
   LOG_LEVEL=ERROR "$(dirname "$python")/checkov" --config-file deploy/tests/checkov.yaml -d "$1"
@@ -72,11 +68,4 @@ step manifests manifests
 step seeded seeded
 step live live
 step checkov checkov
-optional monitoring scripts/monitoring.sh check
-optional docker deploy/docker/lint.sh
-optional terraform deploy/terraform/test.sh
-optional argocd deploy/argocd/test.sh
-optional workflows .github/lint.sh
-optional airflow deploy/airflow/check.sh
-optional mlflow deploy/mlflow/check.sh
 printf '\ndeploy: %d passed\n' "$passed"
