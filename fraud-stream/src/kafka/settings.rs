@@ -308,7 +308,7 @@ impl Settings for StreamSettings {
         problems.require(sized, "kafka.max_message_bytes", "must be from 1 to 67108864");
         problems.require(self.labels.max_unknown <= 10_000_000, "labels.max_unknown", "must be at most 10000000");
         let redis = self.store.kind == StoreKind::Redis;
-        problems.require(!redis, "store.kind", "the stream knows only `memory` in this version");
+        problems.require(!redis, "store.kind", "the stream knows only `embedded` in this version");
         if self.scorer.kind == ScorerKind::Http {
             let scheme = self.scorer.url.starts_with("http://") || self.scorer.url.starts_with("https://");
             problems.require(scheme, "scorer.url", "must begin with http:// or https://");
