@@ -83,11 +83,11 @@ for one in held: one.bind(("127.0.0.1", 0))
 print(*(one.getsockname()[1] for one in held))')
   export API_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_PORT
   local services
-  # What is there to be started: all but what has no image here, and the attack.
+  # What is there to be started: all but what has no image here, and what has a profile.
   services="$(python3 - "$compose_file" <<'P'
 import re, sys
 text = open(sys.argv[1], encoding="utf-8").read().split("\nservices:\n")[1].split("\nnetworks:\n")[0]
-print(*(name for name in re.findall(r"^  ([a-z-]+):$", text, re.M) if name != "attack"))
+print(*(name for name in re.findall(r"^  ([a-z-]+):$", text, re.M) if name not in ("attack", "redis")))
 P
 )"
   has_image "$(sed -n 's/^    image: \(docker\.io\/grafana[^ ]*\)$/\1/p' "$compose_file")" || services="${services/grafana /}"
