@@ -24,6 +24,7 @@ from .webhook import Told, Webhook
 
 #: Alerts that are not provoked here, and who sees them firing.
 ELSEWHERE = {"AdminNotification_MaxScaleHighCPU": "scripts/drill.sh, with six limited replicas under attack"}
+CHAOS = {"FRAUD__CHAOS__ENABLED": "true"}
 NO_MODEL_POLICY = '[[rules]]\nname = "no model: review"\ndecision = "review"\nwithout_model = true\nwhen = { amount = { above = 0 } }\n'
 
 
@@ -82,11 +83,9 @@ class Calamities:
         self.load("rules", 5)
         self.api("full", {"FRAUD__STORE__MAX_BYTES": str(1 << 20)}, "FraudStoreFailing")
         self.load("full", 20, "--customers", "100000")
-        chaos = {"FRAUD__CHAOS__ENABLED": "true", "FRAUD__CHAOS__SLOW_ASSESSMENT": "2500ms"}
-        self.api("slow", chaos, "FraudApiLatencyHigh")
+        self.api("slow", {**CHAOS, "FRAUD__CHAOS__SLOW_ASSESSMENT": "2500ms"}, "FraudApiLatencyHigh")
         self.load("slow", 1)
-        chaos = {"FRAUD__CHAOS__ENABLED": "true", "FRAUD__CHAOS__SLOW_ASSESSMENT": "30ms"}
-        self.api("shed", chaos, "FraudApiShedding")
+        self.api("shed", {**CHAOS, "FRAUD__CHAOS__SLOW_ASSESSMENT": "30ms"}, "FraudApiShedding")
         self.load("shed", 40)
         self.api("quiet", {}, "FraudNoPredictions")
 
@@ -118,24 +117,29 @@ class Calamities:
         self.expected.add(("FraudTargetMissing", "missing"))
         self.vanish = lambda: (self.scene.end("api-down"), listed.write_text("[]"))
 
+    def consumer(self, namespace: str, broker: str, settings: dict[str, str], *alerts: str) -> None:
+        """One fraud-stream in a namespace and under names of its own."""
+        names = {f"FRAUD__KAFKA__{key}": namespace for key in ("GROUP", "TRANSACTIONAL_ID")}
+        names["FRAUD__KAFKA__JOURNAL_TOPIC"] = f"{namespace}-journal"
+        address = self.scene.stream(f"stream-{namespace}", broker, {**names, **settings})
+        self.jobs.append(services.scraped("fraud-stream", namespace, [address]))
+        self.expected |= {(alert, namespace) for alert in alerts}
+
     def stream(self) -> None:
-        """Troubles of the stream: who it asks is gone, who writes sends rubbish, and a topic that is not there."""
+        """Troubles of the stream: who it asks is slow, or gone; who writes sends rubbish; a topic is not there."""
         broker = self.scene.broker()
-        asked = self.scene.api("api-asked", {})
-        remote = {"FRAUD__SCORER__KIND": "http", "FRAUD__SCORER__URL": f"http://{asked}", "FRAUD__SCORER__TIMEOUT": "2s"}
-        stalled = self.scene.stream("stream-stalled", broker, {**remote, "FRAUD__KAFKA__BATCH_RECORDS": "200"})
-        self.jobs.append(services.scraped("fraud-stream", "stalled", [stalled]))
-        waiting = ("FraudConsumerLag", "FraudKafkaQueueLong", "FraudProcessingStalled")
-        self.expected |= {(alert, "stalled") for alert in waiting}
-        other = {"FRAUD__KAFKA__GROUP": "letters", "FRAUD__KAFKA__TRANSACTIONAL_ID": "letters", "FRAUD__KAFKA__JOURNAL_TOPIC": "letters-journal"}
-        letters = self.scene.stream("stream-letters", broker, other)
-        self.jobs.append(services.scraped("fraud-stream", "letters", [letters]))
-        self.expected.add(("FraudDeadLetters", "letters"))
+        for name, settings in (("asked", {}), ("slowly", {**CHAOS, "FRAUD__CHAOS__SLOW_ASSESSMENT": "100ms"})):
+            self.addresses[name] = self.scene.api(f"api-{name}", settings)
+        remote = {"FRAUD__SCORER__KIND": "http", "FRAUD__SCORER__REQUEST_RECORDS": "1", "FRAUD__KAFKA__BATCH_RECORDS": "50"}
+        gone = {**remote, "FRAUD__SCORER__URL": f"http://{self.addresses['asked']}", "FRAUD__SCORER__TIMEOUT": "2s"}
+        self.consumer("stalled", broker, gone, "FraudProcessingStalled")
+        slowly = {**remote, "FRAUD__SCORER__URL": f"http://{self.addresses['slowly']}", "FRAUD__SCORER__CONCURRENCY": "1"}
+        # One at a time, ten a second: it reads on, and falls behind.
+        self.consumer("behind", broker, slowly, "FraudConsumerLag", "FraudKafkaQueueLong")
+        self.consumer("letters", broker, {}, "FraudDeadLetters")
+        self.consumer("notopic", broker, {"FRAUD__KAFKA__INPUT_TOPIC": "nobody-made-this"}, "FraudStreamReconnecting")
         traffic = ("--rate", "40", "--duration", "8m", "--malformed", "0.3", "--predictions-topic", "none")
         self.scene.load("load-kafka", f"kafka://{broker}", *traffic)
-        nowhere = self.scene.stream("stream-notopic", broker, {**other, "FRAUD__KAFKA__INPUT_TOPIC": "nobody-made-this"})
-        self.jobs.append(services.scraped("fraud-stream", "notopic", [nowhere]))
-        self.expected.add(("FraudStreamReconnecting", "notopic"))
         self.stall = lambda: self.scene.end("api-asked")
 
     def cluster(self) -> None:
