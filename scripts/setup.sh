@@ -2,6 +2,7 @@
 # Installs what a build needs and the machine lacks. Quiet when there is nothing to do.
 #   scripts/setup.sh build    a Rust toolchain is expected; a C compiler and make, for librdkafka and compression
 #   scripts/setup.sh python   Python 3.11 or later with venv
+#   scripts/setup.sh chromium a browser for the console's test
 set -euo pipefail
 
 need=()
@@ -15,7 +16,9 @@ for part in "$@"; do
     python)
       command -v python3 >/dev/null || need+=(python3)
       python3 -c 'import ensurepip, venv' 2>/dev/null || need+=(python3-venv) ;;
-    *) echo "setup: unknown part '$part': build or python" >&2; exit 64 ;;
+    chromium)
+      command -v chromium >/dev/null || need+=(chromium fonts-dejavu-core) ;;
+    *) echo "setup: unknown part '$part': build, python or chromium" >&2; exit 64 ;;
   esac
 done
 [ "${#need[@]}" -eq 0 ] && exit 0

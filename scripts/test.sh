@@ -43,6 +43,7 @@ step clippy  cargo clippy --workspace --lib --bins --locked --quiet -- -D warnin
 step clippy-tests cargo clippy --workspace --tests --benches --examples --locked --quiet -- -D warnings \
   -A clippy::field_reassign_with_default -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::disallowed_methods
 step test    cargo test --workspace --exclude fraud-stream --exclude fraud-loadgen --locked --quiet
+step clients fraud-api/tests/clients/run.sh
 step stream  cargo test -p fraud-stream --lib --test replay --test handbook --locked --quiet
 step loadgen cargo test -p fraud-loadgen --lib --test simulate --locked --quiet
 long kafka   env FRAUD_TEST_ALL=1 cargo test -p fraud-stream --test 'kafka_*' --locked
@@ -52,6 +53,7 @@ step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --lo
 step package scripts/package.sh
 step training deploy/training/test.sh
 step demo    scripts/demo.sh
+long soak    cargo test --release --locked -p fraud-api --test soak -- --ignored --nocapture
 step monitoring scripts/monitoring.sh test
 step monitoring-live scripts/monitoring.sh live
 long monitoring-mutants scripts/monitoring.sh mutants

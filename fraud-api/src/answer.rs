@@ -1,17 +1,21 @@
 //! The answer's JSON, written by hand: the same as serde's, in a quarter of its time.
 
+use std::cell::RefCell;
 use std::io::Write;
 
+use actix_web::web::{Bytes, BytesMut};
 use fraud_core::service::clock;
+use fraud_core::transaction::IdRef;
 use fraud_core::{Assessment, Decision, DecisionSource, ModelType, RiskLevel};
 
 /// Appends an assessment and the time of its prediction.
 pub fn write(assessment: &Assessment, unix_millis: u64, json: &mut Vec<u8>) {
     json.extend_from_slice(b"{\"transaction_id\":\"");
-    let from = json.len();
-    // Writing into memory does not fail.
-    let _ = write!(json, "{}", assessment.transaction_id);
-    escape(json, from);
+    match assessment.transaction_id.as_ref() {
+        // Writing into memory does not fail.
+        IdRef::Integer(integer) => drop(write!(json, "{integer}")),
+        IdRef::Text(id) => text(id, json),
+    }
     json.extend_from_slice(b"\",\"fraud_probability\":");
     number(assessment.fraud_probability, json);
     json.extend_from_slice(match assessment.risk_level {
@@ -54,6 +58,30 @@ pub fn write(assessment: &Assessment, unix_millis: u64, json: &mut Vec<u8>) {
     json.extend_from_slice(b"\"}");
 }
 
+/// Memory that one thread's answers are made in: an allocation serves many of them.
+#[derive(Debug, Default)]
+pub struct Answers {
+    scratch: RefCell<Vec<u8>>,
+    block: RefCell<BytesMut>,
+}
+
+impl Answers {
+    /// Bytes of a block.
+    const BLOCK: usize = 32 << 10;
+
+    /// What `write` appends, as bytes to be sent.
+    pub fn write(&self, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        let (mut scratch, mut block) = (self.scratch.borrow_mut(), self.block.borrow_mut());
+        scratch.clear();
+        write(&mut scratch);
+        if block.capacity() < scratch.len() {
+            block.reserve(Self::BLOCK.max(scratch.len()));
+        }
+        block.extend_from_slice(&scratch);
+        block.split().freeze()
+    }
+}
+
 fn flag(name: &[u8], value: bool, json: &mut Vec<u8>) {
     json.extend_from_slice(name);
     json.extend_from_slice(if value { b"true" } else { b"false" });
@@ -71,7 +99,9 @@ fn text(value: &str, json: &mut Vec<u8>) {
 
 /// Nearly every text stands as it is; one that cannot is written again by serde.
 fn escape(json: &mut Vec<u8>, from: usize) {
-    if json[from..].iter().all(|byte| *byte >= b' ' && *byte != b'"' && *byte != b'\\') {
+    // Without a way out in the middle, many bytes are looked at together.
+    let odd = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    if !json[from..].iter().fold(false, |any, byte| any | odd(*byte)) {
         return;
     }
     let plain = String::from_utf8_lossy(&json[from..]).into_owned();
