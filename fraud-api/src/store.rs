@@ -35,6 +35,15 @@ impl Store {
         }
     }
 
+    /// The embedded store, if it is one.
+    #[must_use]
+    pub fn embedded(&self) -> Option<&Arc<MemoryStore>> {
+        match self {
+            Self::Embedded(store) => Some(store),
+            Self::Shared(_) => None,
+        }
+    }
+
     /// Whether its answers have to be waited for.
     #[must_use]
     pub fn is_shared(&self) -> bool {

@@ -213,10 +213,7 @@ fn a_saved_state_begins_a_shared_store() {
     for n in 0..30 {
         assert_eq!(single.predict(&transaction(&format!("s{n}"), n % 3, n % 2, 5.0, 1 + n / 2)).status, 200);
     }
-    match &single.shared.store {
-        fraud_api::store::Store::Embedded(store) => store.snapshot(&state, &[]).map(drop).unwrap(),
-        fraud_api::store::Store::Shared(_) => unreachable!(),
-    }
+    single.shared.store.embedded().unwrap().snapshot(&state, &[]).unwrap();
     let (restored, _) = MemoryStore::restore(&state, settings().store.settings()).unwrap();
     assert_eq!(restored.stats().events, 30);
     let redis = Redis::start();

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Parts, as_problem, guarded, many_rows};
-use crate::app::Worker;
 use crate::http::body::Media;
 use crate::http::keys::Role;
 use crate::http::problem::{ApiError, Problem};

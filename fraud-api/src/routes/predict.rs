@@ -163,7 +163,7 @@ async fn asked(Way { worker, request, arrived, .. }: Way, body: Result<Received,
         // As many as may wait for their bodies may wait for the store.
         let _waiting = worker.admission.wait()?;
         let assessment = assess_anywhere(&worker, &body.bytes, asked).await?;
-        Ok(worker.answers.write(|json| crate::answer::write(&assessment, asked.2, json)))
+        Ok::<Bytes, ApiError>(worker.answers.write(|json| crate::answer::write(&assessment, asked.2, json)))
     };
     let outcome = outcome.await;
     let response = respond(&worker, outcome, (&passed, arrived));
@@ -221,7 +221,7 @@ fn serve(
     passed: &mut Passed,
 ) -> Result<Bytes, ApiError> {
     let (body, asked) = enter(worker, (request, body), arrived, passed)?;
-    let Store::Embedded(store) = &worker.store else {
+    let Some(store) = worker.store.embedded() else {
         return Err(ApiError::Internal { problem: "a shared store has to be waited for".to_owned() });
     };
     let assessment = assess(worker, store, &body.bytes, asked)?;
