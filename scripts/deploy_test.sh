@@ -8,6 +8,8 @@
 #        live       the real programs under the settings of the manifests: ports, paths, probes, a rollout under load; what the
 #                   demo's Prometheus scrapes and whom its Alertmanager calls
 #        checkov    policies, offline
+#        parts      only by name: the manifests' Redis and Kafka with a real redis-server and a real Kafka, and the store of
+#                   deploy/prod begun, kept and lost (a minute or two)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -39,7 +41,7 @@ manifests() {
   local ask=()
   binaries || return
   # A build without the shared store would only say so.
-  if "$programs/fraud-api" --print-config | grep -q 'store.redis'; then ask=(--binaries "$programs"); fi
+  if "$programs/fraud-stream" run --check-config --set store.kind=redis >/dev/null 2>&1; then ask=(--binaries "$programs"); fi
   "$python" -m deploy_check "${ask[@]}" --write "$built"
 }
 seeded() {
@@ -49,6 +51,15 @@ live() {
   binaries || return
   scripts/monitoring.sh need || return
   BINARIES="$programs" "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_live.py deploy/tests/test_demo.py
+}
+# Only when asked for: a Java virtual machine takes its time.
+parts() {
+  scripts/redis.sh need || return
+  binaries || return
+  local tests=(deploy/tests/test_parts.py)
+  # A build without the shared store cannot begin one.
+  if "$programs/fraud-api" store init --help >/dev/null 2>&1; then tests+=(deploy/tests/test_store.py); fi
+  BINARIES="$programs" "$python" -m pytest --quiet -p no:cacheprovider "${tests[@]}"
 }
 policies() { # folder
   LOG_LEVEL=ERROR "$(dirname "$python")/checkov" --config-file deploy/tests/checkov.yaml -d "$1"
@@ -68,4 +79,5 @@ step manifests manifests
 step seeded seeded
 step live live
 step checkov checkov
+if [ "${#only[@]}" -gt 0 ]; then step parts parts; fi
 printf '\ndeploy: %d passed\n' "$passed"

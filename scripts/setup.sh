@@ -3,6 +3,7 @@
 #   scripts/setup.sh build    a Rust toolchain is expected; a C compiler and make, for librdkafka and compression
 #   scripts/setup.sh python   Python 3.11 or later with venv
 #   scripts/setup.sh chromium a browser for the console's test
+#   scripts/setup.sh git      git
 set -euo pipefail
 
 need=()
@@ -18,7 +19,8 @@ for part in "$@"; do
       python3 -c 'import ensurepip, venv' 2>/dev/null || need+=(python3-venv) ;;
     chromium)
       command -v chromium >/dev/null || need+=(chromium fonts-dejavu-core) ;;
-    *) echo "setup: unknown part '$part': build, python or chromium" >&2; exit 64 ;;
+    git) command -v git >/dev/null || need+=(git) ;;
+    *) echo "setup: unknown part '$part': build, python, chromium or git" >&2; exit 64 ;;
   esac
 done
 [ "${#need[@]}" -eq 0 ] && exit 0

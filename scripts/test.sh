@@ -52,6 +52,8 @@ long handbook cargo test --release --locked -p fraud-stream --test handbook -- -
 step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 step package scripts/package.sh
 step training deploy/training/test.sh
+# 1.5 GB of Airflow and MLflow and about ten minutes: too much for every run.
+long mlops   scripts/mlops.sh
 step demo    scripts/demo.sh
 long soak    cargo test --release --locked -p fraud-api --test soak -- --ignored --nocapture
 step monitoring scripts/monitoring.sh test
@@ -59,6 +61,7 @@ step monitoring-live scripts/monitoring.sh live
 long monitoring-mutants scripts/monitoring.sh mutants
 long fuzz    scripts/fuzz.sh 60
 step deploy  scripts/deploy_test.sh
+long deploy-parts scripts/deploy_test.sh parts
 step deny    scripts/deny.sh
 
 printf '\nAll checks passed in %d s.\n%d passed, 0 failed\n' $((SECONDS - begin)) "$passed"

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-use common::{read_answer, request, transaction};
+use common::{post, read_answer, request, transaction};
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fraud-api"));
@@ -122,9 +122,7 @@ fn sigterm_under_load_loses_nothing_that_was_answered() {
                     loop {
                         let id = format!("{client}-{connection}-{}", answered.len());
                         let body = transaction(&id, client, 1, 1.0, 1);
-                        let head =
-                            format!("POST /predict HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n", body.len());
-                        if stream.write_all((head + &body).as_bytes()).is_err() {
+                        if stream.write_all(&post("/predict", &body)).is_err() {
                             break;
                         }
                         // A request that was not taken may go unanswered; no other answer than 200 is given.
@@ -152,7 +150,7 @@ fn sigterm_under_load_loses_nothing_that_was_answered() {
     let mut stream = TcpStream::connect(address).unwrap();
     for (id, client) in &answered {
         let body = transaction(id, *client, 1, 1.0, 1);
-        write!(stream, "POST /predict HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        stream.write_all(&post("/predict", &body)).unwrap();
         let answer = read_answer(&mut stream).unwrap();
         assert_eq!((answer.status, &answer.json()["duplicate"]), (200, &true.into()), "{id} was lost");
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Answer, Service, bare_model, default_model, read_answer, request, settings, transaction};
+use common::{Answer, Service, bare_model, default_model, post, read_answer, request, settings, transaction};
 use fraud_core::service::settings::Span;
 use fraud_core::service::source::hex;
 use sha2::{Digest, Sha256};
@@ -90,8 +90,7 @@ fn overload_is_turned_away_at_once_and_forgotten_at_once() {
                 let mut stream = TcpStream::connect(service.address).unwrap();
                 for n in 0.. {
                     let body = transaction(&format!("{client}-{n}"), client, 1, 1.0, 1);
-                    write!(stream, "POST /predict HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-                        .unwrap();
+                    stream.write_all(&post("/predict", &body)).unwrap();
                     let answer = read_answer(&mut stream).unwrap();
                     match answer.status {
                         200 => good.fetch_add(1, Ordering::Relaxed),
@@ -107,7 +106,11 @@ fn overload_is_turned_away_at_once_and_forgotten_at_once() {
                 }
             });
         }
-        std::thread::sleep(Duration::from_millis(1_500));
+        let (seen, until) =
+            (|counter: &AtomicU64| counter.load(Ordering::Relaxed), Instant::now() + Duration::from_secs(60));
+        while (seen(&good) <= 20 || seen(&shed) <= seen(&good)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(50));
+        }
         assert_eq!(service.get("/health").status, 200);
         over.store(true, Ordering::Relaxed);
     });
@@ -160,8 +163,7 @@ fn no_request_fails_while_models_are_exchanged() {
                 let mut stream = TcpStream::connect(service.address).unwrap();
                 for n in 0.. {
                     let body = transaction(&format!("{client}-{n}"), client, 1, 1.0, 1);
-                    write!(stream, "POST /predict HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-                        .unwrap();
+                    stream.write_all(&post("/predict", &body)).unwrap();
                     let answer = read_answer(&mut stream).unwrap();
                     assert_eq!(answer.status, 200, "{answer:?}");
                     answered.fetch_add(1, Ordering::Relaxed);
@@ -226,9 +228,7 @@ fn the_end_loses_no_accepted_request() {
                     let Ok(mut stream) = TcpStream::connect(address) else { return answered };
                     loop {
                         let body = transaction(&format!("{client}-{n}-{answered}"), client, 1, 1.0, 1);
-                        let head =
-                            format!("POST /predict HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n", body.len());
-                        if stream.write_all((head + &body).as_bytes()).is_err() {
+                        if stream.write_all(&post("/predict", &body)).is_err() {
                             break;
                         }
                         let Some(answer) = read_answer(&mut stream) else { break };

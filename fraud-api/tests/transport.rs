@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{Service, bare_model, default_model, exchange, read_answer, request, settings, transaction};
+use common::{Service, bare_model, default_model, exchange, post, read_answer, request, settings, transaction};
 use fraud_core::service::settings::Span;
 use fraud_core::service::source::hex;
 use rustls::pki_types::pem::PemObject;
@@ -189,7 +189,7 @@ fn an_address_that_goes_away_leaves_the_model_that_serves() {
     let mut stream = TcpStream::connect(service.address).unwrap();
     for n in 0..50 {
         let body = transaction(&n.to_string(), 1, 2, 1.0, 2);
-        write!(stream, "POST /predict HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        stream.write_all(&post("/predict", &body)).unwrap();
         assert_eq!(read_answer(&mut stream).unwrap().status, 200);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::Tally;
-use crate::common::{bare_model, default_model, exchange};
+use crate::common::{bare_model, default_model, exchange, post};
 use crate::service::Process;
 
 /// Sends a request without a body to the management listener; nothing while the service is being started again.
@@ -75,9 +75,9 @@ pub fn break_off(process: &Process, number: u32, (tally, over): (&Tally, &Atomic
             1_000_000 + number,
             tally.today.load(Ordering::Relaxed)
         );
-        let raw = format!("POST /predict HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let raw = post("/predict", &body);
         if let Ok(mut stream) = TcpStream::connect(process.address) {
-            let _ = stream.write_all(&raw.as_bytes()[..raw.len() - (n * 7) % raw.len()]);
+            let _ = stream.write_all(&raw[..raw.len() - (n * 7) % raw.len()]);
             tally.broken_off.fetch_add(1, Ordering::Relaxed);
         }
         std::thread::sleep(Duration::from_millis(5));

@@ -12,7 +12,7 @@ use fraud_core::model::LoadOptions;
 use fraud_core::{Id, Model, ParseOptions, Parsed, Policy, Scorer};
 use serde_json::{Value, json};
 
-use crate::common::{Answer, bare_model, default_model, read_answer};
+use crate::common::{Answer, bare_model, default_model, post, read_answer};
 use crate::service::Process;
 use crate::{LANES, Tally};
 
@@ -176,7 +176,7 @@ impl<'a> Lane<'a> {
 
     /// Sends until it is answered with 200: put off when the service says so, anew when a connection ends.
     fn send(&mut self, path: &str, body: &str, (process, tally): (&Process, &Tally)) -> Answer {
-        let raw = format!("POST {path} HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let raw = post(path, body);
         let count = |counter: &AtomicU64| {
             counter.fetch_add(1, Ordering::Relaxed);
         };
@@ -194,7 +194,7 @@ impl<'a> Lane<'a> {
                     self.stream.insert(stream)
                 }
             };
-            let answer = stream.write_all(raw.as_bytes()).ok().and_then(|()| read_answer(stream));
+            let answer = stream.write_all(&raw).ok().and_then(|()| read_answer(stream));
             if answer.as_ref().is_none_or(|answer| answer.header("connection") == Some("close")) {
                 self.stream = None;
             }

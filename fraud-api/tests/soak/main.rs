@@ -46,7 +46,9 @@ struct Tally {
 #[test]
 #[ignore = "minutes: scripts/test.sh --only soak"]
 fn an_hour_of_traffic_on_the_embedded_store() {
-    soak(Store::Embedded, PAYMENTS);
+    // For a short look: FRAUD_SOAK_PAYMENTS=40000.
+    let payments = std::env::var("FRAUD_SOAK_PAYMENTS").map_or(PAYMENTS, |text| text.parse().unwrap());
+    soak(Store::Embedded, payments);
 }
 
 fn soak(store: Store, payments: u64) {
@@ -64,7 +66,7 @@ fn soak(store: Store, payments: u64) {
         (0..2).for_each(|number| drop(scope.spawn(move || break_off(process, number, (tally, over)))));
         let lanes: Vec<_> = (0..LANES)
             .map(|number| {
-                scope.spawn(move || {
+                let days = move || {
                     let mut lane = Lane::new(number, models, start);
                     for day in 0..DAYS {
                         lane.day(day, payments / LANES / DAYS, (process, tally));
@@ -79,12 +81,18 @@ fn soak(store: Store, payments: u64) {
                         barrier.wait();
                     }
                     lane.nothing_was_lost((process, tally));
+                };
+                scope.spawn(move || {
+                    // The other lanes would wait for this one for ever.
+                    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(days)).is_err() {
+                        process.kill();
+                        std::process::exit(101);
+                    }
                 })
             })
             .collect();
-        let lanes: Vec<_> = lanes.into_iter().map(|lane| lane.join()).collect();
+        lanes.into_iter().for_each(|lane| lane.join().unwrap());
         over.store(true, Ordering::Relaxed);
-        lanes.into_iter().for_each(Result::unwrap);
     });
     let resident = resident.into_inner().unwrap();
     println!("{tally:?}\nresident MiB, by day: {resident:.1?}");

@@ -81,6 +81,13 @@ impl Process {
         self.wait_until_ready();
     }
 
+    /// Ends it at once.
+    pub fn kill(&self) {
+        if let Ok(mut child) = self.child.lock() {
+            let _ = child.kill();
+        }
+    }
+
     pub fn finish(self) {
         stop(&mut self.child.lock().unwrap(), || self.log());
         for line in BufReader::new(File::open(self.folder.path().join("log")).unwrap()).lines() {
