@@ -15,6 +15,7 @@ Examples:
   FRAUD__SERVER__BIND=0.0.0.0:8000 fraud-api       every setting has such a name
   fraud-api --config fraud-api.toml --check-config
   fraud-api --print-config > fraud-api.toml        all settings with their values
+  fraud-api --check-health                         ask the one that runs with these settings
   fraud-api --load-state state.bin                 begin with the history that
                                                    `fraud-stream replay --save-state` wrote
   fraud-api store init --config fraud-api.toml     begin the store that several services share in a Redis
@@ -40,6 +41,9 @@ pub(crate) struct Cli {
     /// Print the settings in force, secrets masked, and exit
     #[arg(long, conflicts_with = "check_config")]
     pub(crate) print_config: bool,
+    /// Ask the service that runs with these settings whether it is ready, and exit: 0 if so, else 1
+    #[arg(long, conflicts_with_all = ["check_config", "print_config"])]
+    pub(crate) check_health: bool,
     /// Begin with this saved state, unless there is a newer snapshot; also store.load_state
     #[arg(long, value_name = "FILE")]
     pub(crate) load_state: Option<PathBuf>,

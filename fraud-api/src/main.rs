@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fraud_api::server;
-use fraud_api::settings::ApiSettings;
+use fraud_api::settings::{ApiSettings, ServerSettings};
+use fraud_core::service::probe;
 use fraud_core::service::settings::process_environment;
 use fraud_core::service::telemetry;
 
@@ -38,12 +39,25 @@ fn main() -> ExitCode {
         println!("the settings are in order");
         return ExitCode::SUCCESS;
     }
+    if cli.check_health {
+        return check_health(&settings.settings.server);
+    }
     telemetry::start_log(&settings.settings.telemetry, std::io::stderr);
     match server::run(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "fraud-api cannot go on");
             error.exit_code().into()
+        }
+    }
+}
+
+fn check_health(server: &ServerSettings) -> ExitCode {
+    match probe::ready(server.bind, server.tls_cert_file.is_some()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fraud-api: {error}");
+            ExitCode::FAILURE
         }
     }
 }

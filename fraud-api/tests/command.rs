@@ -71,12 +71,19 @@ fn it_serves_says_so_and_ends_with_0_on_sigterm() {
         let line: serde_json::Value = serde_json::from_str(&log.next().unwrap().unwrap()).unwrap();
         if let Some(address) = line["address"].as_str() {
             assert!(line["message"].as_str().unwrap().contains("curl"), "{line}");
-            break address.parse().unwrap();
+            break address.parse::<std::net::SocketAddr>().unwrap();
         }
     };
     let body = transaction("a", 1, 2, 3.0, 1);
     let answer = request(address, "POST", "/predict", &[("content-type", "application/json")], body.as_bytes());
     assert_eq!(answer.status, 200);
+    // The image's health check, with the settings that the image has.
+    let healthy = |bind: String| command().arg("--check-health").env("FRAUD__SERVER__BIND", bind).output().unwrap();
+    let there = healthy(format!("0.0.0.0:{}", address.port()));
+    assert!(there.status.success(), "{there:?}");
+    let nobody = healthy("127.0.0.1:1".to_owned());
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(String::from_utf8(nobody.stderr).unwrap().contains("did not answer"));
     let pid = process.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert_eq!(process.wait().unwrap().code(), Some(0));

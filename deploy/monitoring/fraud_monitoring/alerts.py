@@ -151,7 +151,7 @@ class Calamities:
         self.expected |= {(alert, "cluster") for alert in alerts}
         self.addresses["cluster"] = found["service"]
         # Not before somebody sees it scale.
-        self.crowd = lambda: self.load("cluster", 200, "--requests-per-connection", "50")
+        self.crowd = lambda: self.load("cluster", 600, "--requests-per-connection", "50")
 
         def shoot() -> None:
             replicas = json.loads(services.get(f"http://{found['metrics']}/targets") or "[]")

@@ -1,8 +1,10 @@
 //! The command lines of the Kafka edge.
 
+use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 
 use clap::Args;
+use fraud_core::service::probe;
 use fraud_core::service::settings::{Sources, process_environment};
 
 use super::error::StreamError;
@@ -12,7 +14,7 @@ const EXAMPLES: &str = "\
 Settings come from the defaults, then a TOML file, then the environment, then --set:
   FRAUD__KAFKA__BROKERS=broker:9092 fraud-stream run --config stream.toml --set state.folder=/var/lib/fraud-stream
 
-Exit codes: 0 ended by a signal, 64 settings, 69 broker, 70 model or a fault of ours, 74 files, 75 the shutdown took
+Exit codes: 0 ended by a signal, 64 settings, 69 broker or health, 70 model or a fault of ours, 74 files, 75 the shutdown took
 too long, 76 a newer instance took over, 77 not authorised, 78 records or state were lost.";
 
 /// Where settings come from.
@@ -35,6 +37,9 @@ pub struct RunArgs {
     /// Reads and checks the settings, and ends
     #[arg(long)]
     check_config: bool,
+    /// Asks the one that runs with these settings whether it is ready, and ends: exit code 0 if so, else 69
+    #[arg(long, conflicts_with = "check_config")]
+    check_health: bool,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -65,5 +70,15 @@ pub fn run_command(arguments: &RunArgs) -> Result<(), StreamError> {
         println!("the settings are fine");
         return Ok(());
     }
+    if arguments.check_health {
+        return check_health(&settings.server.bind);
+    }
     super::run(&settings)
+}
+
+fn check_health(bind: &str) -> Result<(), StreamError> {
+    let address = bind.to_socket_addrs().ok().and_then(|mut addresses| addresses.next()).ok_or_else(|| {
+        StreamError::Arguments(format!("`server.bind` is {bind:?}: nobody listens there who could be asked"))
+    })?;
+    Ok(probe::ready(address, false)?)
 }

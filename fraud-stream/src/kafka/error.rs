@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use fraud_core::error::{ModelError, SnapshotError, StoreError};
 use fraud_core::service::life::LifeError;
 use fraud_core::service::metrics::MetricsError;
+use fraud_core::service::probe::ProbeError;
 use fraud_core::service::settings::SettingsError;
 
 /// What stopped the stream. Nothing was committed that is not in the topics.
@@ -14,6 +15,9 @@ pub enum StreamError {
     /// The settings cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A health check was answered with a no, or not at all.
+    #[error(transparent)]
+    Health(#[from] ProbeError),
     /// Arguments that contradict each other.
     #[error("{0}")]
     Arguments(String),
@@ -127,7 +131,7 @@ impl StreamError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Settings(_) | Self::Arguments(_) | Self::Secret { .. } | Self::Life(_) => 64,
-            Self::Kafka { .. } | Self::NoTopic { .. } | Self::SessionOver { .. } => 69,
+            Self::Health(_) | Self::Kafka { .. } | Self::NoTopic { .. } | Self::SessionOver { .. } => 69,
             Self::Model(_) | Self::Metrics(_) | Self::Internal(_) | Self::Store(_) => 70,
             Self::Snapshot(_) | Self::Io { .. } => 74,
             Self::Fenced { .. } => 76,
