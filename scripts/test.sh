@@ -55,6 +55,7 @@ step training deploy/training/test.sh
 # 1.5 GB of Airflow and MLflow and about ten minutes: too much for every run.
 long mlops   scripts/mlops.sh
 step demo    scripts/demo.sh
+step packaging scripts/packaging.sh check
 long packaging-seeded scripts/packaging.sh seeded
 long images  scripts/images.sh
 long soak    cargo test --release --locked -p fraud-api --test soak -- --ignored --nocapture
