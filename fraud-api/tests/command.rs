@@ -71,7 +71,7 @@ fn it_serves_says_so_and_ends_with_0_on_sigterm() {
         let line: serde_json::Value = serde_json::from_str(&log.next().unwrap().unwrap()).unwrap();
         if let Some(address) = line["address"].as_str() {
             assert!(line["message"].as_str().unwrap().contains("curl"), "{line}");
-            break address.parse::<std::net::SocketAddr>().unwrap();
+            break address.parse::<SocketAddr>().unwrap();
         }
     };
     let body = transaction("a", 1, 2, 3.0, 1);
@@ -91,7 +91,8 @@ fn it_serves_says_so_and_ends_with_0_on_sigterm() {
     assert!(!rest.join("\n").contains("\"a\""), "a transaction in the log");
 }
 
-/// Starts the command on a free port; with its log, which must be read on.
+/// Starts the command on a free port; with its log, which must be read on. The caller ends it and waits.
+#[allow(clippy::zombie_processes)]
 fn serving(command: &mut Command) -> (Child, SocketAddr, Lines<BufReader<ChildStderr>>) {
     command.env("FRAUD__SERVER__BIND", "127.0.0.1:0").env("FRAUD__SERVER__MANAGEMENT", "none");
     let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
