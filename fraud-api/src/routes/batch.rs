@@ -91,7 +91,7 @@ async fn answers(worker: &Rc<Worker>, rows: &[&[u8]], media: Media, (wish, arriv
             chunk.iter().for_each(|_| worker.shared.metrics.failed(Failure::Deadline));
             chunk.iter().map(|_| Err(ApiError::Deadline)).collect()
         } else {
-            work.chunk(worker, chunk, wish)
+            work.chunk(worker, chunk, wish).await
         };
         let now = clock::unix_millis();
         for (at, answer) in answers.iter().enumerate() {
@@ -129,35 +129,44 @@ impl Work {
     }
 
     /// Observes row after row, as single requests in this order would, then asks the model once.
-    fn chunk(&mut self, worker: &Worker, rows: &[&[u8]], wish: Wish) -> Vec<Result<Assessment, ApiError>> {
+    async fn chunk(&mut self, worker: &Worker, rows: &[&[u8]], wish: Wish) -> Vec<Result<Assessment, ApiError>> {
         let began = Instant::now();
         let _active = worker.shared.metrics.active();
         let (scorer, millis) = (self.scorer.clone(), clock::unix_millis());
         self.transactions.clear();
         self.places.clear();
-        self.profiles.resize_with(rows.len(), Profile::default);
         let mut answers: Vec<Option<Result<Assessment, ApiError>>> = Vec::with_capacity(rows.len());
         for (place, row) in rows.iter().enumerate() {
-            answers.push(None);
-            let known = self.transactions.len();
-            let observed = predict::read(worker, row, millis).and_then(|transaction| {
-                let (store, profile) = (&worker.shared.store, &mut self.profiles[known]);
-                let observed = if wish.record {
-                    store.observe(&transaction, scorer.profile_plan(), profile)
-                } else {
-                    store.peek(&transaction, scorer.profile_plan(), profile)
-                };
-                observed.inspect_err(|error| worker.recorder.borrow().not_stored(error))?;
-                Ok(transaction)
-            });
-            match observed {
+            match predict::read(worker, row, millis) {
                 Ok(transaction) => {
                     self.transactions.push(transaction);
                     self.places.push(place);
+                    answers.push(None);
                 }
-                Err(error) => answers[place] = Some(Err(error)),
+                Err(error) => answers.push(Some(Err(error))),
             }
         }
+        self.profiles.resize_with(self.transactions.len(), Profile::default);
+        let sink = (wish.record, self.profiles.as_mut_slice());
+        let observed = worker.store.observe_all(&self.transactions, scorer.profile_plan(), sink).await;
+        let mut known = 0;
+        for (index, observed) in observed.into_iter().enumerate() {
+            match observed {
+                Ok(()) => {
+                    self.transactions.swap(known, index);
+                    self.profiles.swap(known, index);
+                    self.places.swap(known, index);
+                    known += 1;
+                }
+                Err(error) => {
+                    worker.recorder.borrow().not_stored(&error);
+                    answers[self.places[index]] = Some(Err(error.into()));
+                }
+            }
+        }
+        self.transactions.truncate(known);
+        self.profiles.truncate(known);
+        self.places.truncate(known);
         let mut assessed = Vec::with_capacity(self.transactions.len());
         if wish.explain {
             let pairs = self.transactions.iter().zip(&self.profiles);

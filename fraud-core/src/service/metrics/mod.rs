@@ -85,10 +85,12 @@ pub enum ErrorType {
     Store,
     /// A snapshot could not be written.
     Snapshot,
+    /// A shared store lost writes that it had answered; counted once for each time.
+    StoreLostWrites,
 }
 
 impl ErrorType {
-    const ALL: [Self; 4] = [Self::Prediction, Self::ReloadRefused, Self::Store, Self::Snapshot];
+    const ALL: [Self; 5] = [Self::Prediction, Self::ReloadRefused, Self::Store, Self::Snapshot, Self::StoreLostWrites];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -96,6 +98,7 @@ impl ErrorType {
             Self::ReloadRefused => "reload_refused",
             Self::Store => "store",
             Self::Snapshot => "snapshot",
+            Self::StoreLostWrites => "store_lost_writes",
         }
     }
 }
