@@ -79,7 +79,8 @@ fn features_in_training_and_in_serving_are_equal_bit_for_bit() {
         // A repeat is given the profile that the transaction was assessed with.
         let transaction = Parsed::from_json(body.as_bytes(), ParseOptions::default()).unwrap().transaction;
         let mut profile = Profile::default();
-        service.shared.store.peek(&transaction, scorer.profile_plan(), &mut profile).unwrap();
+        let fraud_api::store::Store::Embedded(store) = &service.shared.store else { panic!("an embedded store") };
+        store.peek(&transaction, scorer.profile_plan(), &mut profile).unwrap();
         assert!(profile.duplicate);
         let mut served = vec![0.0; names.len()];
         scorer.write_features(&transaction, &profile, &mut served);
