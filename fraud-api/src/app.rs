@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use actix_web::HttpRequest;
 use actix_web::web::Bytes;
 use arc_swap::ArcSwap;
-use fraud_core::features::{MemoryStore, Profile};
+use fraud_core::features::Profile;
 use fraud_core::service::clock::WallClock;
 use fraud_core::service::drift::Drift;
 use fraud_core::service::life::ModelLife;
@@ -28,6 +28,7 @@ use crate::http::problem::ApiError;
 use crate::http::rate::RateLimit;
 use crate::routes::console::Recent;
 use crate::settings::ApiSettings;
+use crate::store::Store;
 
 /// Latest flagged transactions that the console shows.
 pub const RECENT: usize = 20;
@@ -41,7 +42,7 @@ pub struct Shared {
     /// The model in service.
     pub life: Arc<ModelLife>,
     /// The store.
-    pub store: Arc<MemoryStore>,
+    pub store: Store,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// HTTP metrics of the hot endpoint.
@@ -74,7 +75,7 @@ impl Shared {
     /// Whether requests are to be taken.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.lifecycle.stage() == Stage::Ready
+        self.lifecycle.stage() == Stage::Ready && self.store.is_available()
     }
 
     /// Adds one transaction to the drift of the scorer that assessed it. After a swap the first one to come
@@ -96,6 +97,8 @@ impl Shared {
 pub struct Worker {
     /// What all workers share.
     pub shared: Arc<Shared>,
+    /// The store, over this thread's own connection where it is shared.
+    pub store: Store,
     /// How much work this thread takes on.
     pub admission: Rc<Admission>,
     /// Counts assessments.
@@ -126,6 +129,7 @@ impl Worker {
         Rc::new(Self {
             recorder: RefCell::new(shared.metrics.recorder()),
             hot: shared.hot.endpoint("/predict", "POST"),
+            store: shared.store.for_worker(),
             profile: RefCell::default(),
             row: RefCell::default(),
             answers: Answers::default(),

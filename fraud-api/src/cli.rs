@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use fraud_core::service::settings::Sources;
+
+use crate::store_command::StoreCommand;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,6 +18,7 @@ Examples:
   fraud-api --check-health                         ask the one that runs with these settings
   fraud-api --load-state state.bin                 begin with the history that
                                                    `fraud-stream replay --save-state` wrote
+  fraud-api store init --config fraud-api.toml     begin the store that several services share in a Redis
 
 Then:
   curl -s localhost:8000/predict -H 'content-type: application/json' -d '{\"transaction_id\": 1,
@@ -27,8 +30,10 @@ Exit status: 0 after SIGTERM or SIGINT, 64 for bad settings, 1 for anything else
 #[derive(Debug, Parser)]
 #[command(name = "fraud-api", version, about, after_help = EXAMPLES)]
 pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
     /// Settings file (TOML); also FRAUD_CONFIG
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
     /// Check the settings, report every problem, and exit
     #[arg(long)]
@@ -42,6 +47,14 @@ pub(crate) struct Cli {
     /// Begin with this saved state, unless there is a newer snapshot; also store.load_state
     #[arg(long, value_name = "FILE")]
     pub(crate) load_state: Option<PathBuf>,
+}
+
+/// What else it can do than serve.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The store that several services share
+    #[command(subcommand)]
+    Store(StoreCommand),
 }
 
 impl Cli {

@@ -15,4 +15,5 @@ pub mod schema;
 pub mod server;
 pub mod settings;
 pub mod state;
+pub mod store;
 pub mod trace;

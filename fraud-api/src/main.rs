@@ -11,6 +11,7 @@ use fraud_core::service::settings::process_environment;
 use fraud_core::service::telemetry;
 
 mod cli;
+mod store_command;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -27,6 +28,9 @@ fn main() -> ExitCode {
             return BAD_SETTINGS.into();
         }
     };
+    if let Some(cli::Command::Store(command)) = &cli.command {
+        return command.run(&settings.settings);
+    }
     if cli.print_config {
         print!("{}", settings.settings.masked());
         return ExitCode::SUCCESS;

@@ -10,9 +10,9 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpServer, middleware};
 use actix_web_prom::{ActixMetricsConfiguration, LabelsConfiguration, PrometheusMetrics, PrometheusMetricsBuilder};
 use fraud_core::ParseOptions;
-use fraud_core::error::SnapshotError;
+use fraud_core::error::{SharedStoreError, SnapshotError};
 use fraud_core::service::drift::Drift;
-use fraud_core::service::life::{LifeError, ModelLife, Watch};
+use fraud_core::service::life::{Following, LifeError, ModelLife, Watch};
 use fraud_core::service::metrics::{LATENCY_BUCKETS, Metrics, MetricsError};
 use fraud_core::service::quality::Quality;
 use fraud_core::service::settings::{Loaded, StoreKind};
@@ -25,6 +25,7 @@ use crate::http::hot::{DURATION, HotMetrics, TOTAL};
 use crate::http::keys::{Keys, KeysError};
 use crate::http::rate::RateLimit;
 use crate::settings::{ApiSettings, Management};
+use crate::store::{self, Store};
 use crate::{routes, state};
 
 /// Why the service does not run.
@@ -60,12 +61,9 @@ pub enum RunError {
         /// What is wrong.
         problem: String,
     },
-    /// A store that this build does not have.
-    #[error("`store.kind` {kind:?} is not part of this build")]
-    Store {
-        /// The kind.
-        kind: StoreKind,
-    },
+    /// The shared store.
+    #[error(transparent)]
+    Store(#[from] SharedStoreError),
     /// The server itself.
     #[error("the server failed: {0}")]
     Server(io::Error),
@@ -76,7 +74,9 @@ impl RunError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Life(_) | Self::State(_) | Self::Keys(_) | Self::Tls { .. } | Self::Store { .. } => 64,
+            // The registry may be back when the process is started again.
+            Self::Life(error) if error.is_passing() => 1,
+            Self::Life(_) | Self::State(_) | Self::Keys(_) | Self::Tls { .. } | Self::Store(_) => 64,
             _ => 1,
         }
     }
@@ -156,7 +156,9 @@ pub struct Running {
     ended: actix_web::rt::task::JoinHandle<io::Result<()>>,
     management: Option<ServerHandle>,
     snapshots: Option<state::Snapshots>,
-    _watches: Vec<Watch>,
+    _following: Following,
+    _keys_watch: Option<Watch>,
+    _store_watch: Option<store::Watch>,
 }
 
 /// Loads everything and begins to serve. Must be called inside of an actix system.
@@ -168,14 +170,15 @@ pub fn start(settings: ApiSettings, listeners: Listeners) -> Result<Running, Run
     warn_of(&settings);
     let Listeners { public, management } = listeners;
     let shared = Arc::new(prepare(settings, started)?);
-    let snapshots = state::Snapshots::start(&shared.settings.store, shared.store.clone(), shared.metrics.clone());
-    let mut watches: Vec<Watch> = shared.life.watch().into_iter().collect();
-    watches.extend(shared.keys.clone().map(|keys| {
+    let snapshots = state::Snapshots::start(&shared.settings.store, &shared.store, shared.metrics.clone());
+    let store_watch = store::Watch::start(&shared.store, shared.metrics.clone());
+    let following = shared.life.follow();
+    let keys_watch = shared.keys.clone().map(|keys| {
         Watch::start(vec![keys.path().to_owned()], Duration::from_secs(2), move || match keys.reload() {
             Ok(count) => tracing::info!(count, "the API keys were read anew"),
             Err(error) => tracing::error!(%error, "the API keys in force stay"),
         })
-    }));
+    });
     let metrics = endpoint_metrics(&shared)?;
     let operators_in_public = shared.keys.is_none();
     let address = public.local_addr().map_err(RunError::Server)?;
@@ -196,18 +199,28 @@ pub fn start(settings: ApiSettings, listeners: Listeners) -> Result<Running, Run
     };
     become_ready(&shared);
     announce(&shared, (address, management_address), started);
-    Ok(Running { shared, public, ended, management, snapshots, _watches: watches })
+    Ok(Running {
+        shared,
+        public,
+        ended,
+        management,
+        snapshots,
+        _following: following,
+        _keys_watch: keys_watch,
+        _store_watch: store_watch,
+    })
 }
 
 fn prepare(settings: ApiSettings, started: Instant) -> Result<Shared, RunError> {
-    if settings.store.kind != StoreKind::Embedded {
-        return Err(RunError::Store { kind: settings.store.kind });
-    }
     let metrics = Metrics::new()?;
     let history = settings.store.history.whole_seconds();
     let life = ModelLife::start((settings.model.clone(), settings.policy.clone()), history, metrics.clone())?;
-    let store = Arc::new(state::open(&settings.store)?);
-    state::observe(&store, &metrics);
+    let store = match settings.store.kind {
+        StoreKind::Embedded => Store::Embedded(Arc::new(state::open(&settings.store)?)),
+        StoreKind::Redis => Store::Shared(store::connect(&settings.store)?),
+    };
+    let shown = store.clone();
+    metrics.observe_store(move || shown.figures());
     let hot = HotMetrics::new(metrics.registry()).map_err(|error| MetricsError { problem: error.to_string() })?;
     let scorer = life.shared().load().clone();
     let drift = Drift::of(&scorer, &settings.drift);

@@ -203,8 +203,13 @@ impl ApiSettings {
     #[must_use]
     pub fn masked(&self) -> String {
         let mut shown = self.clone();
-        for address in [&mut shown.model.url, &mut shown.telemetry.otlp_endpoint] {
-            *address = address.as_deref().map(mask);
+        let model = &mut shown.model;
+        let sources = [&mut model.source, &mut model.shadow.source].into_iter().filter_map(Option::as_mut);
+        let addresses = [&mut model.url, &mut model.mlflow.tracking_uri, &mut shown.telemetry.otlp_endpoint];
+        for address in addresses.into_iter().filter_map(Option::as_mut).chain(sources) {
+            if address.starts_with("http") {
+                *address = mask(address);
+            }
         }
         let mut value = serde_json::to_value(&shown).unwrap_or_default();
         let mut text = String::new();

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use fraud_core::error::SnapshotError;
 use fraud_core::features::MemoryStore;
-use fraud_core::service::metrics::{ErrorType, Metrics, StoreFigures};
+use fraud_core::service::metrics::{ErrorType, Metrics};
 use fraud_core::service::settings::StoreSection;
+
+use crate::store::Store;
 
 /// The store to begin with: the last snapshot, else the state to load, else an empty one.
 ///
@@ -30,20 +32,6 @@ pub fn open(section: &StoreSection) -> Result<MemoryStore, SnapshotError> {
         "the store begins with a saved state"
     );
     Ok(store)
-}
-
-/// Shows what the store holds in the metrics.
-pub fn observe(store: &Arc<MemoryStore>, metrics: &Metrics) {
-    let store = store.clone();
-    metrics.observe_store(move || {
-        let stats = store.stats();
-        StoreFigures {
-            customers: stats.customers,
-            terminals: stats.terminals,
-            events: stats.events,
-            bytes: stats.bytes,
-        }
-    });
 }
 
 /// Saves the store now and then, and once more at the end.
@@ -76,7 +64,9 @@ impl Saver {
 impl Snapshots {
     /// Begins; `None` when nothing is to be saved.
     #[must_use]
-    pub fn start(section: &StoreSection, store: Arc<MemoryStore>, metrics: Arc<Metrics>) -> Option<Self> {
+    pub fn start(section: &StoreSection, store: &Store, metrics: Arc<Metrics>) -> Option<Self> {
+        let Store::Embedded(store) = store else { return None };
+        let store = store.clone();
         let saver = Saver { store, metrics, path: section.snapshot_path.clone()? };
         let (stop, stopped) = mpsc::channel::<()>();
         let mut snapshots = Self { saver: saver.clone(), stop: Some(stop), thread: None };

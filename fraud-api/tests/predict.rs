@@ -136,7 +136,7 @@ fn labels_are_recorded_and_reach_the_terminals_risk() {
             fraud_core::Parsed::from_json(transaction("x", 9, 2, 10.0, 20).as_bytes(), options).unwrap().transaction;
         let scorer = service.shared.life.shared().load();
         let mut profile = fraud_core::features::Profile::default();
-        service.shared.store.peek(&payment, scorer.profile_plan(), &mut profile).unwrap();
+        service.shared.store.embedded().unwrap().peek(&payment, scorer.profile_plan(), &mut profile).unwrap();
         let mut row = vec![0.0; scorer.features().len()];
         scorer.write_features(&payment, &profile, &mut row);
         row[scorer.features().position("TERMINAL_ID_RISK_30DAY_WINDOW").unwrap()]

@@ -40,7 +40,7 @@ use crate::transaction::Id;
 
 mod compiled;
 
-pub(crate) use compiled::CompiledPolicy;
+pub(crate) use compiled::{CompiledPolicy, CompiledRule};
 
 /// Review from this probability where neither policy nor model say otherwise.
 pub const DEFAULT_REVIEW_AT: f32 = 0.3;

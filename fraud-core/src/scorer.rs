@@ -6,7 +6,7 @@ use crate::assessment::{Assessment, Decision, DecisionSource, ModelType, Reason,
 use crate::error::{FeatureError, ModelError, PolicyError};
 use crate::features::{FeatureDefinition, FeaturePlan, FeatureSet, Profile, ProfilePlan};
 use crate::model::Model;
-use crate::policy::{CompiledPolicy, Policy};
+use crate::policy::{CompiledPolicy, CompiledRule, Policy};
 use crate::transaction::Transaction;
 
 mod reasons;
@@ -18,11 +18,11 @@ pub use shared::SharedScorer;
 #[derive(Debug)]
 pub struct Scorer {
     model: Option<Arc<Model>>,
-    policy: CompiledPolicy,
+    policy: Arc<CompiledPolicy>,
     /// The model's inputs in order, then what only rules look at.
     features: FeatureSet,
     plan: FeaturePlan,
-    explainer: reasons::Explainer,
+    explainer: Arc<reasons::Explainer>,
     model_version: Arc<str>,
 }
 
@@ -49,16 +49,42 @@ impl Scorer {
         let features = with_rule_features(inputs, policy)?;
         let model_thresholds = model.as_ref().and_then(|model| model.metadata().thresholds);
         Ok(Self {
-            policy: CompiledPolicy::new(policy, model_thresholds, &features)?,
-            explainer: reasons::Explainer {
+            policy: Arc::new(CompiledPolicy::new(policy, model_thresholds, &features)?),
+            explainer: Arc::new(reasons::Explainer {
                 names: features.names().map(Arc::from).collect(),
                 medians: model.as_ref().and_then(|model| model.metadata().medians(model.features())),
-            },
+            }),
             plan: FeaturePlan::compile(&features),
             model_version: model.as_ref().map_or_else(|| "none".into(), |model| model.version().into()),
             features,
             model,
         })
+    }
+
+    /// The same model and policy, with profiles that also answer what `others` ask for. Its answers are the
+    /// same, to the bit.
+    #[must_use]
+    pub fn with_windows_of<'a>(&self, others: impl IntoIterator<Item = &'a Self>) -> Self {
+        let others = others.into_iter().map(|other| other.plan.profile().as_ref());
+        self.planned(FeaturePlan::compile_with(&self.features, others))
+    }
+
+    /// The same model and policy, reading the profiles that `other` asks for; `None` where those lack a window.
+    /// Its answers are the same, to the bit.
+    #[must_use]
+    pub fn reading_profiles_of(&self, other: &Self) -> Option<Self> {
+        FeaturePlan::compile_onto(&self.features, other.profile_plan()).map(|plan| self.planned(plan))
+    }
+
+    fn planned(&self, plan: FeaturePlan) -> Self {
+        Self {
+            model: self.model.clone(),
+            policy: self.policy.clone(),
+            features: self.features.clone(),
+            plan,
+            explainer: self.explainer.clone(),
+            model_version: self.model_version.clone(),
+        }
     }
 
     /// What a store has to answer for this scorer.
@@ -77,6 +103,13 @@ impl Scorer {
     #[must_use]
     pub fn model(&self) -> Option<&Arc<Model>> {
         self.model.as_ref()
+    }
+
+    /// The model's version as every answer has it; `none` without a model. Scorers made of one
+    /// another share one text, so that its address tells them from any other.
+    #[must_use]
+    pub fn model_version(&self) -> &Arc<str> {
+        &self.model_version
     }
 
     /// (`review_at`, `decline_at`) in force.
@@ -119,6 +152,20 @@ impl Scorer {
         self.plan.write(transaction, profile, &mut row);
         let probability = self.probability(&row);
         self.decide(&Seen { transaction, profile, row: &row, explain }, probability)
+    }
+
+    /// The probability and the decision alone, for comparing models: what [`Scorer::assess`] says, without the
+    /// reasons and their cost.
+    ///
+    /// # Errors
+    /// As [`Scorer::assess`].
+    pub fn verdict(&self, transaction: &Transaction, profile: &Profile) -> Result<(Option<f32>, Decision), ModelError> {
+        self.check_plan(profile)?;
+        let mut row = Row::zeroed(self.plan.width());
+        self.plan.write(transaction, profile, &mut row);
+        let probability = self.probability(&row);
+        let seen = Seen { transaction, profile, row: &row, explain: false };
+        self.judge(&seen, probability).map(|(probability, decision, _)| (probability, decision))
     }
 
     /// Assesses many transactions, each with its profile; answers stand in order in `out`, which is
@@ -164,14 +211,19 @@ impl Scorer {
         model.predict_batch(&cast, out)
     }
 
-    fn decide(&self, seen: &Seen<'_>, probability: Result<f32, ModelError>) -> Result<Assessment, ModelError> {
+    /// The probability, the decision, and the rule that took it, if one did.
+    fn judge(&self, seen: &Seen<'_>, probability: Result<f32, ModelError>) -> Result<Judged<'_>, ModelError> {
         let fired = self.policy.fired(seen.transaction, seen.row, probability.is_ok());
-        let (probability, decision) = match (probability, fired) {
-            (Ok(p), Some(rule)) => (Some(p), rule.decision),
-            (Ok(p), None) => (Some(p), self.policy.threshold_decision(p)),
-            (Err(_), Some(rule)) => (None, rule.decision),
-            (Err(error), None) => return Err(error),
-        };
+        match (probability, fired) {
+            (Ok(p), Some(rule)) => Ok((Some(p), rule.decision, fired)),
+            (Ok(p), None) => Ok((Some(p), self.policy.threshold_decision(p), None)),
+            (Err(_), Some(rule)) => Ok((None, rule.decision, fired)),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    fn decide(&self, seen: &Seen<'_>, probability: Result<f32, ModelError>) -> Result<Assessment, ModelError> {
+        let (probability, decision, fired) = self.judge(seen, probability)?;
         let mut reasons = Vec::new();
         if seen.explain || decision != Decision::Approve {
             if let (Some(p), Some(model)) = (probability, &self.model) {
@@ -197,6 +249,8 @@ impl Scorer {
         })
     }
 }
+
+type Judged<'a> = (Option<f32>, Decision, Option<&'a CompiledRule>);
 
 /// What is known of a transaction when the decision is made.
 struct Seen<'a> {

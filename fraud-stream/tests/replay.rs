@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "../../fraud-core/tests/support/redis.rs"]
+mod redis;
 mod support;
 
 use fraud_stream::replay::{Labels, Options, run};
@@ -281,6 +283,25 @@ fn what_cannot_be_done_is_refused_with_the_fitting_code() {
     assert_eq!(folder.text("out.jsonl"), "");
     let help = String::from_utf8(folder.replay("--help").stdout).unwrap();
     assert!(help.contains("Examples:") && help.contains("--labels tx_fraud"), "{help}");
+}
+
+/// A shared store gives the assessments of the embedded one, labels included; filled again, it knows them all.
+#[test]
+fn a_shared_store_is_filled_and_gives_the_same() {
+    let redis = redis::Redis::start();
+    let folder = Folder::new();
+    let rows = payments(60, 40);
+    write(&folder.file("in.csv"), &rows);
+    folder.replays("--input in.csv --output embedded.jsonl --features embedded.csv --labels tx_fraud");
+    let url = redis.url();
+    folder.replays(&format!(
+        "--input in.csv --output shared.jsonl --features shared.csv --labels tx_fraud --store {url}"
+    ));
+    assert!(folder.text("shared.jsonl") == folder.text("embedded.jsonl"), "other assessments");
+    assert!(folder.text("shared.csv") == folder.text("embedded.csv"), "other features");
+    folder.replays(&format!("--input in.csv --output again.jsonl --store {url}"));
+    let last = lines(&folder.text("again.jsonl")).pop().unwrap();
+    assert_eq!(last["duplicate"], true);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! `/admin/model`: the model in service, for operators. On the management listener only.
+//! `/admin/model`: the model in service, `/admin/shadow`: its challenger. For operators, on the management listener
+//! only.
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -16,7 +17,8 @@ pub fn configure(config: &mut ServiceConfig) {
     config
         .service(path("/admin/model", "GET", [web::get().to(model)]))
         .service(path("/admin/model/reload", "POST", [web::post().to(reload)]))
-        .service(path("/admin/model/rollback", "POST", [web::post().to(rollback)]));
+        .service(path("/admin/model/rollback", "POST", [web::post().to(rollback)]))
+        .service(path("/admin/shadow", "GET", [web::get().to(shadow)]));
 }
 
 /// The model in service and its card.
@@ -33,6 +35,7 @@ pub fn card(shared: &Shared) -> serde_json::Value {
         json!({
             "name": model.name(),
             "version": model.version(),
+            "file_version": metadata.version,
             "sha256": model.sha256(),
             "engine": model.engine(),
             "features": model.features().names().collect::<Vec<_>>(),
@@ -42,6 +45,15 @@ pub fn card(shared: &Shared) -> serde_json::Value {
     });
     json!({
         "model": model,
+        "registry": shared.life.release().map(|release| {
+            json!({
+                "name": release.name,
+                "version": release.version,
+                "file": release.file,
+                "signed": release.signature.is_some(),
+            })
+        }),
+        "guarded": shared.life.is_guarded(),
         "policy": { "version": scorer.policy_version(), "review_at": review_at, "decline_at": decline_at },
         "last_change": { "at": clock::rfc3339_text(attempt.at), "refused": attempt.refused },
     })
@@ -50,6 +62,16 @@ pub fn card(shared: &Shared) -> serde_json::Value {
 async fn model(request: HttpRequest) -> HttpResponse {
     guarded(&request, (Role::Operate, as_problem), async |worker| Ok(HttpResponse::Ok().json(card(&worker.shared))))
         .await
+}
+
+async fn shadow(request: HttpRequest) -> HttpResponse {
+    guarded(&request, (Role::Operate, as_problem), async |worker| {
+        let members = worker.shared.life.beside().members();
+        let challenger = members.challenger.as_ref().ok_or(ApiError::NotFound { what: "challenger" })?;
+        let served = worker.shared.life.shared().load();
+        Ok(HttpResponse::Ok().json(challenger.report.json(&served, &challenger.scorer)))
+    })
+    .await
 }
 
 async fn reload(request: HttpRequest) -> HttpResponse {

@@ -1,13 +1,14 @@
 //! `POST /predict/batch`: many transactions, answered in order; a bad one fails alone.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::HttpResponse;
 use fraud_core::features::Profile;
 use fraud_core::service::clock;
 use fraud_core::service::metrics::Failure;
-use fraud_core::{Assessment, Transaction};
+use fraud_core::{Assessment, Scorer, Transaction};
 use serde_json::value::RawValue;
 
 use super::predict::{self, Wish};
@@ -80,7 +81,8 @@ async fn answers(worker: &Rc<Worker>, rows: &[&[u8]], media: Media, (wish, arriv
     let (open, between, close): (&[u8], &[u8], &[u8]) =
         if media == Media::Lines { (b"", b"\n", b"\n") } else { (b"[", b",", b"]") };
     json.extend_from_slice(open);
-    let mut work = Work::default();
+    // One for all rows: an answer never mixes two models, however many rows it has.
+    let mut work = Work::new(predict::scorer(worker));
     for (index, chunk) in rows.chunks(CHUNK).enumerate() {
         if index > 0 {
             tokio::task::yield_now().await;
@@ -89,7 +91,7 @@ async fn answers(worker: &Rc<Worker>, rows: &[&[u8]], media: Media, (wish, arriv
             chunk.iter().for_each(|_| worker.shared.metrics.failed(Failure::Deadline));
             chunk.iter().map(|_| Err(ApiError::Deadline)).collect()
         } else {
-            work.chunk(worker, chunk, wish)
+            work.chunk(worker, chunk, wish).await
         };
         let now = clock::unix_millis();
         for (at, answer) in answers.iter().enumerate() {
@@ -112,9 +114,9 @@ async fn answers(worker: &Rc<Worker>, rows: &[&[u8]], media: Media, (wish, arriv
     json
 }
 
-/// Buffers of one batch.
-#[derive(Default)]
+/// What a batch is assessed with, and its buffers.
 struct Work {
+    scorer: Arc<Scorer>,
     transactions: Vec<Transaction>,
     profiles: Vec<Profile>,
     /// Where in the chunk each transaction stands.
@@ -122,36 +124,49 @@ struct Work {
 }
 
 impl Work {
+    fn new(scorer: Arc<Scorer>) -> Self {
+        Self { scorer, transactions: Vec::new(), profiles: Vec::new(), places: Vec::new() }
+    }
+
     /// Observes row after row, as single requests in this order would, then asks the model once.
-    fn chunk(&mut self, worker: &Worker, rows: &[&[u8]], wish: Wish) -> Vec<Result<Assessment, ApiError>> {
+    async fn chunk(&mut self, worker: &Worker, rows: &[&[u8]], wish: Wish) -> Vec<Result<Assessment, ApiError>> {
         let began = Instant::now();
         let _active = worker.shared.metrics.active();
-        let (scorer, millis) = (predict::scorer(worker), clock::unix_millis());
+        let (scorer, millis) = (self.scorer.clone(), clock::unix_millis());
         self.transactions.clear();
         self.places.clear();
-        self.profiles.resize_with(rows.len(), Profile::default);
         let mut answers: Vec<Option<Result<Assessment, ApiError>>> = Vec::with_capacity(rows.len());
         for (place, row) in rows.iter().enumerate() {
-            answers.push(None);
-            let known = self.transactions.len();
-            let observed = predict::read(worker, row, millis).and_then(|transaction| {
-                let (store, profile) = (&worker.shared.store, &mut self.profiles[known]);
-                let observed = if wish.record {
-                    store.observe(&transaction, scorer.profile_plan(), profile)
-                } else {
-                    store.peek(&transaction, scorer.profile_plan(), profile)
-                };
-                observed.inspect_err(|error| worker.recorder.borrow().not_stored(error))?;
-                Ok(transaction)
-            });
-            match observed {
+            match predict::read(worker, row, millis) {
                 Ok(transaction) => {
                     self.transactions.push(transaction);
                     self.places.push(place);
+                    answers.push(None);
                 }
-                Err(error) => answers[place] = Some(Err(error)),
+                Err(error) => answers.push(Some(Err(error))),
             }
         }
+        self.profiles.resize_with(self.transactions.len(), Profile::default);
+        let sink = (wish.record, self.profiles.as_mut_slice());
+        let observed = worker.store.observe_all(&self.transactions, scorer.profile_plan(), sink).await;
+        let mut known = 0;
+        for (index, observed) in observed.into_iter().enumerate() {
+            match observed {
+                Ok(()) => {
+                    self.transactions.swap(known, index);
+                    self.profiles.swap(known, index);
+                    self.places.swap(known, index);
+                    known += 1;
+                }
+                Err(error) => {
+                    worker.recorder.borrow().not_stored(&error);
+                    answers[self.places[index]] = Some(Err(error.into()));
+                }
+            }
+        }
+        self.transactions.truncate(known);
+        self.profiles.truncate(known);
+        self.places.truncate(known);
         let mut assessed = Vec::with_capacity(self.transactions.len());
         if wish.explain {
             let pairs = self.transactions.iter().zip(&self.profiles);
@@ -160,15 +175,19 @@ impl Work {
             scorer.assess_batch(&self.transactions, &self.profiles, &mut assessed);
         }
         let share = began.elapsed() / u32::try_from(self.places.len().max(1)).unwrap_or(u32::MAX);
-        for ((place, transaction), answer) in self.places.iter().zip(&self.transactions).zip(assessed) {
+        let known = self.transactions.iter().zip(&self.profiles);
+        for ((place, (transaction, profile)), answer) in self.places.iter().zip(known).zip(assessed) {
             match &answer {
                 Ok(assessment) => {
                     worker.recorder.borrow_mut().assessed(assessment, share);
                     if wish.record {
-                        predict::remember(worker, transaction, assessment);
+                        predict::remember(worker, (transaction, profile), assessment);
                     }
                 }
-                Err(_) => worker.recorder.borrow().model_failed(),
+                Err(_) => {
+                    worker.recorder.borrow().model_failed();
+                    worker.shared.life.beside().failed(&scorer);
+                }
             }
             answers[*place] = Some(answer.map_err(ApiError::Model));
         }

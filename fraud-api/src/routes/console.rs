@@ -97,7 +97,8 @@ async fn score(Parts(request, mut payload): Parts) -> HttpResponse {
         let body = body::read(&request, &mut payload, &worker.admission, limits).await?.bytes;
         let (now, millis) = (Instant::now(), clock::unix_millis());
         worker.admission.work(now)?;
-        let assessment = predict::assess(worker, &body, (Wish { record: false, explain: true }, now, millis))?;
+        let assessment =
+            predict::assess_anywhere(worker, &body, (Wish { record: false, explain: true }, now, millis)).await?;
         let json = predict::written(&assessment, millis);
         Ok(HttpResponse::Ok().content_type("application/json").body(json))
     })

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Parts, as_problem, guarded, many_rows};
-use crate::app::Worker;
 use crate::http::body::Media;
 use crate::http::keys::Role;
 use crate::http::problem::{ApiError, Problem};
@@ -53,13 +52,33 @@ pub async fn labels(Parts(request, mut payload): Parts) -> HttpResponse {
         let (media, body) = many_rows(worker, (&request, &mut payload), expected).await?;
         let (rows, many) = rows(media, &body, worker.shared.settings.admission.max_batch_rows)?;
         let mut answers = Vec::with_capacity(rows.len());
+        let mut known: Vec<(usize, Id, Label)> = Vec::with_capacity(rows.len());
         for row in rows {
-            match record(worker, row) {
-                Ok(answer) => answers.push(answer),
+            match read(row) {
+                Ok((id, label)) => {
+                    known.push((answers.len(), id.clone(), label));
+                    answers.push(Answer { transaction_id: Some(id), status: "unknown", error: None });
+                }
                 Err(error) if !many => return Err(error),
                 Err(error) => {
                     answers.push(Answer { transaction_id: None, status: "refused", error: Some(error.problem()) });
                 }
+            }
+        }
+        let labels: Vec<(&Id, Label)> = known.iter().map(|(_, id, label)| (id, *label)).collect();
+        let outcomes = worker.store.label_all(&labels).await.inspect_err(|error| {
+            worker.recorder.borrow().not_stored(error);
+        })?;
+        for ((place, id, label), outcome) in known.iter().zip(outcomes) {
+            answers[*place].status = match outcome {
+                LabelOutcome::UnknownTransaction => "unknown",
+                LabelOutcome::Unchanged => "unchanged",
+                LabelOutcome::Applied => "recorded",
+            };
+            if outcome == LabelOutcome::Applied {
+                worker.shared.metrics.label(label.fraud);
+                worker.shared.quality.labelled(id, label.observed_at, label.fraud);
+                worker.shared.life.beside().labelled(id, label.observed_at, label.fraud);
             }
         }
         let recorded = answers.iter().filter(|answer| matches!(answer.status, "recorded" | "unchanged")).count();
@@ -80,7 +99,7 @@ fn rows(media: Media, body: &[u8], limit: usize) -> Result<(Vec<&[u8]>, bool), A
     Ok((super::batch::rows(media, body, limit)?, true))
 }
 
-fn record(worker: &Worker, row: &[u8]) -> Result<Answer, ApiError> {
+fn read(row: &[u8]) -> Result<(Id, Label), ApiError> {
     let broken = |pointer: &str, problem: String| ApiError::Unprocessable { pointer: pointer.to_owned(), problem };
     let written: Written = serde_json::from_slice(row).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => broken("", format!("not a label: {error}")),
@@ -106,15 +125,5 @@ fn record(worker: &Worker, row: &[u8]) -> Result<Answer, ApiError> {
     if observed_at > now + MAX_FUTURE {
         return Err(broken("/observed_at", "`observed_at` is more than 5 minutes in the future".to_owned()));
     }
-    let outcome = worker.shared.store.label(&written.transaction_id, Label { fraud, observed_at });
-    let status = match outcome {
-        LabelOutcome::UnknownTransaction => "unknown",
-        LabelOutcome::Unchanged => "unchanged",
-        LabelOutcome::Applied => "recorded",
-    };
-    if status == "recorded" {
-        worker.shared.metrics.label(fraud);
-        worker.shared.quality.labelled(&written.transaction_id, observed_at, fraud);
-    }
-    Ok(Answer { transaction_id: Some(written.transaction_id), status, error: None })
+    Ok((written.transaction_id, Label { fraud, observed_at }))
 }

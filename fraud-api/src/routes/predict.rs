@@ -11,6 +11,7 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use fraud_core::error::{FieldProblem, ParseError, ValidationError, ValueClass};
+use fraud_core::features::{MemoryStore, Profile};
 use fraud_core::{Assessment, Decision, Parsed, Scorer, Transaction};
 
 use super::console::Recent;
@@ -20,6 +21,7 @@ use crate::http::body::{self, Body, Limits, Look, Media, Received};
 use crate::http::guard::{self, Passed};
 use crate::http::keys::Role;
 use crate::http::problem::{ApiError, PROBLEM_JSON};
+use crate::store::Store;
 use crate::trace;
 
 /// What a caller may ask of an assessment.
@@ -118,7 +120,13 @@ impl Future for Predict {
             let Some(Way { worker, request, payload, body, arrived }) = way else { return Poll::Pending };
             match body.look(payload, &worker.admission, context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Look::Done(body)) => return Poll::Ready(answer((worker, request), body, *arrived)),
+                Poll::Ready(Look::Done(body)) => {
+                    if !worker.store.is_shared() {
+                        return Poll::Ready(answer((worker, request), body, *arrived));
+                    }
+                    let Some(way) = way.take() else { return Poll::Pending };
+                    *self = Self::Waiting(Box::pin(asked(way, body)));
+                }
                 Poll::Ready(Look::NotYet) => {
                     let Some(way) = way.take() else { return Poll::Pending };
                     *self = Self::Waiting(Box::pin(late(way)));
@@ -133,12 +141,34 @@ impl Future for Predict {
 }
 
 /// The way of a request whose body does not come with its head.
-async fn late(Way { worker, request, mut payload, mut body, arrived }: Way) -> HttpResponse {
+async fn late(mut way: Way) -> HttpResponse {
     let body = {
+        let Way { worker, request, payload, body, .. } = &mut way;
         let _in_progress = worker.shared.metrics.http_in_progress();
-        body.rest(&request, &mut payload, &worker.admission).await
+        body.rest(request, payload, &worker.admission).await
     };
-    answer((&worker, &request), body, arrived)
+    if way.worker.store.is_shared() {
+        return asked(way, body).await;
+    }
+    answer((&way.worker, &way.request), body, way.arrived)
+}
+
+/// From a body to the answer, over a store that has to be waited for.
+async fn asked(Way { worker, request, arrived, .. }: Way, body: Result<Received, ApiError>) -> HttpResponse {
+    let _in_progress = worker.shared.metrics.http_in_progress();
+    let mut span = trace::begin(&worker, &request, || "POST /predict".into());
+    let mut passed = Passed::default();
+    let outcome = async {
+        let (body, asked) = enter(&worker, (&request, body), arrived, &mut passed)?;
+        // As many as may wait for their bodies may wait for the store.
+        let _waiting = worker.admission.wait()?;
+        let assessment = assess_anywhere(&worker, &body.bytes, asked).await?;
+        Ok::<Bytes, ApiError>(worker.answers.write(|json| crate::answer::write(&assessment, asked.2, json)))
+    };
+    let outcome = outcome.await;
+    let response = respond(&worker, outcome, (&passed, arrived));
+    trace::end(&mut span, response.status());
+    response
 }
 
 /// From a body to the answer.
@@ -151,7 +181,16 @@ fn answer(
     let _in_progress = metrics.http_in_progress();
     let mut span = trace::begin(worker, request, || "POST /predict".into());
     let mut passed = Passed::default();
-    let mut response = match serve(worker, (request, body), arrived, &mut passed) {
+    let outcome = serve(worker, (request, body), arrived, &mut passed);
+    let response = respond(worker, outcome, (&passed, arrived));
+    trace::end(&mut span, response.status());
+    response
+}
+
+/// The response to an outcome, counted.
+fn respond(worker: &Worker, outcome: Result<Bytes, ApiError>, (passed, arrived): (&Passed, Instant)) -> HttpResponse {
+    let metrics = &worker.shared.metrics;
+    let mut response = match outcome {
         Ok(body) => {
             let mut response = HttpResponse::Ok();
             response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
@@ -170,8 +209,7 @@ fn answer(
             response
         }
     };
-    guard::leave(worker, &passed, &mut response);
-    trace::end(&mut span, response.status());
+    guard::leave(worker, passed, &mut response);
     worker.hot.observe(response.status(), arrived.elapsed());
     response
 }
@@ -182,6 +220,24 @@ fn serve(
     arrived: Instant,
     passed: &mut Passed,
 ) -> Result<Bytes, ApiError> {
+    let (body, asked) = enter(worker, (request, body), arrived, passed)?;
+    let Some(store) = worker.store.embedded() else {
+        return Err(ApiError::Internal { problem: "a shared store has to be waited for".to_owned() });
+    };
+    let assessment = assess(worker, store, &body.bytes, asked)?;
+    Ok(worker.answers.write(|json| crate::answer::write(&assessment, asked.2, json)))
+}
+
+/// What is asked, when its work began, and the wall clock's milliseconds then.
+type Asked = (Wish, Instant, u64);
+
+/// Whether a request is to be worked on, and how.
+fn enter(
+    worker: &Worker,
+    (request, body): (&HttpRequest, Result<Received, ApiError>),
+    arrived: Instant,
+    passed: &mut Passed,
+) -> Result<(Received, Asked), ApiError> {
     // The body came first: a connection whose body was read can go on after a refusal. Then the question whether
     // there is time for it at all, because turning away must cost little.
     let mut now = arrived;
@@ -202,44 +258,82 @@ fn serve(
         return Err(ApiError::Deadline);
     }
     let millis = worker.wall.millis(now);
-    let assessment = assess(worker, &body.bytes, (wish, now, millis))?;
-    Ok(worker.answers.write(|json| crate::answer::write(&assessment, millis, json)))
+    Ok((body, (wish, now, millis)))
 }
 
 /// Bytes to assessment: the whole path, begun at `began` and the wall clock's `millis`.
 ///
 /// # Errors
 /// [`ApiError::Parse`], [`ApiError::Store`], [`ApiError::Model`].
-pub fn assess(
+fn assess(
     worker: &Worker,
+    store: &MemoryStore,
     body: &[u8],
-    (wish, began, millis): (Wish, Instant, u64),
+    (wish, began, millis): Asked,
 ) -> Result<Assessment, ApiError> {
     let transaction = read(worker, body, millis)?;
     let _active = worker.shared.metrics.active();
     let scorer = worker.shared.life.shared().load();
     let mut profile = worker.profile.borrow_mut();
-    let store = &worker.shared.store;
     let observed = if wish.record {
         store.observe(&transaction, scorer.profile_plan(), &mut profile)
     } else {
         store.peek(&transaction, scorer.profile_plan(), &mut profile)
     };
     observed.inspect_err(|error| worker.recorder.borrow().not_stored(error))?;
+    finish(worker, (&scorer, &transaction, &profile), (wish, began))
+}
+
+/// As [`assess`], whatever the store.
+///
+/// # Errors
+/// As there.
+pub async fn assess_anywhere(
+    worker: &Worker,
+    body: &[u8],
+    (wish, began, millis): Asked,
+) -> Result<Assessment, ApiError> {
+    let store = match &worker.store {
+        Store::Embedded(store) => return assess(worker, store, body, (wish, began, millis)),
+        Store::Shared(store) => store,
+    };
+    let transaction = read(worker, body, millis)?;
+    let _active = worker.shared.metrics.active();
+    let scorer = scorer(worker);
+    // Others of this thread go on while this one waits: nothing of the worker is held.
+    let mut profile = Profile::default();
+    let observed = if wish.record {
+        store.observe(&transaction, scorer.profile_plan(), &mut profile).await
+    } else {
+        store.peek(&transaction, scorer.profile_plan(), &mut profile).await
+    };
+    observed.inspect_err(|error| worker.recorder.borrow().not_stored(error))?;
+    finish(worker, (&scorer, &transaction, &profile), (wish, began))
+}
+
+/// From a profile to the assessment, counted and remembered.
+fn finish(
+    worker: &Worker,
+    (scorer, transaction, profile): (&Arc<Scorer>, &Transaction, &Profile),
+    (wish, began): (Wish, Instant),
+) -> Result<Assessment, ApiError> {
     worker.dawdle();
     let assessed =
-        if wish.explain { scorer.explain(&transaction, &profile) } else { scorer.assess(&transaction, &profile) };
-    let assessment = assessed.inspect_err(|_| worker.recorder.borrow().model_failed())?;
+        if wish.explain { scorer.explain(transaction, profile) } else { scorer.assess(transaction, profile) };
+    let assessment = assessed.inspect_err(|_| {
+        worker.recorder.borrow().model_failed();
+        worker.shared.life.beside().failed(scorer);
+    })?;
     worker.recorder.borrow_mut().assessed(&assessment, began.elapsed());
     if worker.samples() {
         let mut row = worker.row.borrow_mut();
         row.clear();
         row.resize(scorer.features().len(), 0.0);
-        scorer.write_features(&transaction, &profile, &mut row);
-        worker.shared.add_drift(&scorer, &row, assessment.fraud_probability);
+        scorer.write_features(transaction, profile, &mut row);
+        worker.shared.add_drift(scorer, &row, assessment.fraud_probability);
     }
     if wish.record {
-        remember(worker, &transaction, &assessment);
+        remember(worker, (transaction, profile), &assessment);
     }
     Ok(assessment)
 }
@@ -271,9 +365,10 @@ fn from_the_future() -> ParseError {
     ParseError::Invalid(ValidationError { problems: vec![problem] })
 }
 
-/// Keeps what quality and the console need of an assessment.
-pub fn remember(worker: &Worker, transaction: &Transaction, assessment: &Assessment) {
+/// Keeps what quality and the console need of an assessment, and offers it to who looks beside the path.
+pub fn remember(worker: &Worker, (transaction, profile): (&Transaction, &Profile), assessment: &Assessment) {
     let shared = &worker.shared;
+    shared.life.beside().offer(transaction, profile, assessment);
     if assessment.duplicate {
         return;
     }

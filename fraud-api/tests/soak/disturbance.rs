@@ -52,7 +52,9 @@ pub fn exchange_models(process: &Process, tally: &Tally, over: &AtomicBool) {
 pub fn watch(process: &Process, over: &AtomicBool) {
     while !over.load(Ordering::Relaxed) {
         for path in ["/metrics", "/health", "/"] {
-            assert!(operate(process, "GET", path).is_none_or(|status| status == 200), "{path}");
+            // 503: it is about to end, or has just begun.
+            let fine = |status| status == 200 || status == 503 && path == "/health";
+            assert!(operate(process, "GET", path).is_none_or(fine), "{path}");
         }
         if let Ok(mut stream) = TcpStream::connect(process.management) {
             let _ = stream.write_all(b"GET /console/events HTTP/1.1\r\nhost: t\r\n\r\n");

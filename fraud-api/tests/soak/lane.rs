@@ -21,8 +21,8 @@ const CUSTOMERS: u64 = 15_000 / LANES;
 const TERMINALS: u64 = 10_000 / LANES;
 /// Days that the windows look back, after which history is complete.
 const HISTORY: u64 = 37;
-/// Days for which a repeated payment gets the profile of its first time.
-const DEDUPE: i64 = 2;
+/// Days within which payments are sent again: the store remembers two, and another lane may be one ahead.
+const AGAIN: i64 = 1;
 
 /// The models that may answer, by the version they say.
 pub struct Models(Vec<Scorer>);
@@ -90,14 +90,13 @@ impl<'a> Lane<'a> {
         for n in 0..payments {
             let time = self.start + day.cast_signed() * DAY + (n * DAY.cast_unsigned() / payments).cast_signed();
             let sent = self.payment(time);
-            let known = day + 1 < HISTORY || day > HISTORY + 1;
-            self.predict(&sent, (known, false), with);
+            self.predict(&sent, false, with);
             self.recent.push_back(sent);
-            while self.recent.front().is_some_and(|sent| sent.time < time - DEDUPE * DAY) {
+            while self.recent.front().is_some_and(|sent| sent.time < time - AGAIN * DAY) {
                 self.recent.pop_front();
             }
             match self.below(50) {
-                0 => self.again(known, with),
+                0 => self.again(with),
                 1 => self.label(time, with),
                 _ => {}
             }
@@ -120,10 +119,10 @@ impl<'a> Lane<'a> {
         Sent { id, time, body }
     }
 
-    fn again(&mut self, known: bool, with: (&Process, &Tally)) {
+    fn again(&mut self, with: (&Process, &Tally)) {
         let at = self.below(self.recent.len() as u64) as usize;
         let Some(sent) = self.recent.remove(at) else { return };
-        self.predict(&sent, (known, true), with);
+        self.predict(&sent, true, with);
         with.1.repeated.fetch_add(1, Ordering::Relaxed);
         self.recent.insert(at, sent);
     }
@@ -148,12 +147,7 @@ impl<'a> Lane<'a> {
     }
 
     /// Sends one payment and compares the answer with what the library says.
-    fn predict(
-        &mut self,
-        sent: &Sent,
-        (history_is_known, repeated): (bool, bool),
-        (process, tally): (&Process, &Tally),
-    ) {
+    fn predict(&mut self, sent: &Sent, repeated: bool, (process, tally): (&Process, &Tally)) {
         let reopened = tally.reopened.load(Ordering::Relaxed);
         let answer = self.send("/predict", &sent.body, (process, tally)).json();
         let scorer = self.models.of_version(answer["model_version"].as_str().unwrap());
@@ -162,7 +156,8 @@ impl<'a> Lane<'a> {
         let assessment = scorer.assess(&transaction, &self.profile).unwrap();
         let mut expected: Value = serde_json::from_str(&serde_json::to_string(&assessment).unwrap()).unwrap();
         expected["prediction_time"] = answer["prediction_time"].clone();
-        if !history_is_known {
+        let day = (sent.time - self.start).div_euclid(DAY).cast_unsigned();
+        if (HISTORY - 1..=HISTORY + 1).contains(&day) {
             // Another lane may have begun a moment earlier.
             expected["history_complete"] = answer["history_complete"].clone();
         }
@@ -215,7 +210,7 @@ impl<'a> Lane<'a> {
     /// Every payment of the last days is still known.
     pub fn nothing_was_lost(&mut self, with: (&Process, &Tally)) {
         for sent in std::mem::take(&mut self.recent) {
-            self.predict(&sent, (true, true), with);
+            self.predict(&sent, true, with);
             assert!(self.profile.duplicate);
         }
     }

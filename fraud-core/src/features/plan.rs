@@ -28,28 +28,31 @@ impl FeaturePlan {
     /// Compiles the set; its features keep their order.
     #[must_use]
     pub fn compile(features: &FeatureSet) -> Self {
+        Self::compile_with(features, [])
+    }
+
+    /// Compiles the set so that its profiles also answer what `others` ask, as when two models look at the same
+    /// transactions. The features, and what their profiles say of themselves, are as without them.
+    #[must_use]
+    pub fn compile_with<'a>(features: &FeatureSet, others: impl IntoIterator<Item = &'a ProfilePlan>) -> Self {
+        let own = features.definitions().iter().filter_map(|feature| spec(feature.source));
         let mut windows: Vec<WindowSpec> = Vec::new();
-        for feature in features.definitions() {
-            if let Source::Window { key, aggregate, window, delay } = feature.source {
-                let same = |spec: &&mut WindowSpec| (spec.key, spec.window, spec.delay) == (key, window, delay);
-                match windows.iter_mut().find(same) {
-                    Some(spec) => spec.needs.merge(needs(aggregate)),
-                    None => windows.push(WindowSpec { key, window, delay, needs: needs(aggregate) }),
-                }
+        for spec in own.chain(others.into_iter().flat_map(|plan| plan.windows.iter().copied())) {
+            match windows.iter_mut().find(|known| known.is_same_window(&spec)) {
+                Some(known) => known.needs.merge(spec.needs),
+                None => windows.push(spec),
             }
         }
         windows.sort_by_key(|spec| (spec.key, spec.delay, spec.window));
-        let step = |source| match source {
-            Source::Amount => Step::Amount,
-            Source::Calendar(calendar) => Step::Calendar(calendar),
-            Source::Window { key, aggregate, window, delay } => {
-                let index = windows.iter().position(|spec| (spec.key, spec.window, spec.delay) == (key, window, delay));
-                Step::Window(index.unwrap_or_default(), aggregate)
-            }
-        };
-        let steps = features.definitions().iter().map(|feature| step(feature.source)).collect();
         let profile = ProfilePlan::new(windows, features.history());
+        let steps = steps(features, &profile).unwrap_or_default();
         Self { steps, profile: Arc::new(profile) }
+    }
+
+    /// Compiles the set for profiles that another plan asks for; `None` where those lack something.
+    #[must_use]
+    pub fn compile_onto(features: &FeatureSet, profile: &Arc<ProfilePlan>) -> Option<Self> {
+        Some(Self { steps: steps(features, profile)?, profile: profile.clone() })
     }
 
     /// What a store has to answer for this plan.
@@ -82,6 +85,29 @@ impl FeaturePlan {
             *place = cast;
         }
     }
+}
+
+/// The window that a feature looks at, if it looks at one.
+fn spec(source: Source) -> Option<WindowSpec> {
+    match source {
+        Source::Window { key, aggregate, window, delay } => {
+            Some(WindowSpec { key, window, delay, needs: needs(aggregate) })
+        }
+        Source::Amount | Source::Calendar(_) => None,
+    }
+}
+
+fn steps(features: &FeatureSet, profile: &ProfilePlan) -> Option<Box<[Step]>> {
+    let step = |source| match source {
+        Source::Amount => Some(Step::Amount),
+        Source::Calendar(calendar) => Some(Step::Calendar(calendar)),
+        Source::Window { aggregate, .. } => {
+            let wanted = spec(source)?;
+            let answers = |known: &WindowSpec| known.is_same_window(&wanted) && known.needs.cover(wanted.needs);
+            Some(Step::Window(profile.windows.iter().position(answers)?, aggregate))
+        }
+    };
+    features.definitions().iter().map(|feature| step(feature.source)).collect()
 }
 
 fn value(step: Step, transaction: &Transaction, profile: &Profile) -> f64 {

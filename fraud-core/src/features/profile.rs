@@ -25,6 +25,13 @@ impl Needs {
         self.frauds |= other.frauds;
         self.previous |= other.previous;
     }
+
+    /// Whether everything that `other` asks for is asked for.
+    pub(super) fn cover(mut self, other: Self) -> bool {
+        let asked = self;
+        self.merge(other);
+        self == asked
+    }
 }
 
 /// A window of a store: the transactions of one key with event time in (t − delay − window, t − delay].
@@ -38,6 +45,13 @@ pub struct WindowSpec {
     pub delay: u32,
     /// What is asked of it; the count always is.
     pub needs: Needs,
+}
+
+impl WindowSpec {
+    /// Whether both are of the same transactions, whatever is asked of them.
+    pub(super) fn is_same_window(&self, other: &Self) -> bool {
+        (self.key, self.window, self.delay) == (other.key, other.window, other.delay)
+    }
 }
 
 /// Exact statistics of one window. Amounts are in 1/10,000 of a major unit.

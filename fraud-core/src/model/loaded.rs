@@ -79,7 +79,7 @@ impl Model {
             kind: options.kind,
             logits: options.output.logits.or(metadata.logits).unwrap_or(false),
             name: metadata.name.clone().unwrap_or_else(|| "model".to_owned()),
-            version: metadata.version.clone().unwrap_or_else(|| sha256[..12].to_owned()),
+            version: options.version.clone().or(metadata.version.clone()).unwrap_or_else(|| sha256[..12].to_owned()),
             sha256,
             features,
             metadata,
@@ -121,7 +121,7 @@ impl Model {
         &self.name
     }
 
-    /// The file's version; the first 12 hex digits of [`Model::sha256`] where it gives none.
+    /// [`LoadOptions::version`], else the file's version, else the first 12 hex digits of [`Model::sha256`].
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version

@@ -11,13 +11,21 @@ pub struct LoadOptions {
     pub output: OutputOptions,
     /// What the answers are to be.
     pub kind: OutputKind,
+    /// The model's version, over the file's own word: a registry's number.
+    pub version: Option<String>,
     /// Files greater than this many bytes are not read.
     pub max_bytes: u64,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { features: None, output: OutputOptions::default(), kind: OutputKind::Probability, max_bytes: 256 << 20 }
+        Self {
+            features: None,
+            output: OutputOptions::default(),
+            kind: OutputKind::Probability,
+            version: None,
+            max_bytes: 256 << 20,
+        }
     }
 }
 

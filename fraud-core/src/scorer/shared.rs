@@ -29,9 +29,21 @@ impl SharedScorer {
         self.serving.load()
     }
 
-    /// Puts another scorer in service and keeps the present one for [`SharedScorer::rollback`].
-    pub fn swap(&self, scorer: Arc<Scorer>) {
-        self.previous.store(Some(self.serving.swap(scorer)));
+    /// Puts another scorer in service and keeps the present one for [`SharedScorer::rollback`]. What was kept until
+    /// now is handed out: giving a large model's memory back takes a while.
+    pub fn swap(&self, scorer: Arc<Scorer>) -> Option<Arc<Scorer>> {
+        self.previous.swap(Some(self.serving.swap(scorer)))
+    }
+
+    /// Puts another form of the model in service; what [`SharedScorer::rollback`] goes back to stays.
+    pub fn refit(&self, scorer: Arc<Scorer>) {
+        self.serving.store(scorer);
+    }
+
+    /// The scorer that [`SharedScorer::rollback`] would put in service.
+    #[must_use]
+    pub fn previous(&self) -> Option<Arc<Scorer>> {
+        self.previous.load_full()
     }
 
     /// Exchanges the scorer in service with the previous one. `false` when there is no previous one.

@@ -156,6 +156,18 @@ impl Drift {
     }
 }
 
+/// The population stability index of counts per bin against expected shares.
+#[must_use]
+pub fn index(counts: &[u64], expected: &[f64]) -> f64 {
+    let samples = counts.iter().sum::<u64>().max(1) as f64;
+    let term = |(count, expected): (&u64, &f64)| {
+        let actual = (*count as f64 / samples).max(LEAST_SHARE);
+        let expected = expected.max(LEAST_SHARE);
+        (actual - expected) * (actual / expected).ln()
+    };
+    counts.iter().zip(expected).map(term).sum()
+}
+
 impl Series {
     fn add(&self, side: usize, value: f64) {
         if let Some(count) = self.counts[side].get(self.baseline.bin(value)) {
@@ -173,15 +185,7 @@ impl Series {
         if samples < min_samples.max(1) {
             return None;
         }
-        let psi = counts
-            .iter()
-            .zip(&self.baseline.shares)
-            .map(|(count, expected)| {
-                let actual = (*count as f64 / samples as f64).max(LEAST_SHARE);
-                let expected = expected.max(LEAST_SHARE);
-                (actual - expected) * (actual / expected).ln()
-            })
-            .sum();
+        let psi = index(&counts, &self.baseline.shares);
         Some(Psi { name: self.name.clone(), psi, samples })
     }
 }

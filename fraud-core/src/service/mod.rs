@@ -5,11 +5,13 @@
 
 pub mod clock;
 pub mod drift;
+pub mod guards;
 pub mod life;
 pub mod metrics;
 pub mod probe;
 pub mod quality;
 pub mod settings;
+pub mod shadow;
 pub mod shutdown;
 pub mod source;
 pub mod telemetry;

@@ -70,6 +70,14 @@ impl Quality {
         }
     }
 
+    /// Two empty memories that keep and forget the same transactions, to compare two models.
+    #[must_use]
+    pub fn pair(settings: &QualitySettings) -> [Self; 2] {
+        let (one, mut other) = (Self::new(settings), Self::new(settings));
+        other.hasher = one.hasher.clone();
+        [one, other]
+    }
+
     /// Remembers a score until its label comes. `time` is the event's, in Unix seconds.
     pub fn scored(&self, id: &Id, time: i64, probability: f32) {
         let Some((slot, tag)) = self.place(id) else { return };

@@ -140,8 +140,14 @@ pub fn replay_topic(arguments: &AgainArgs) -> Result<(), StreamError> {
             continue;
         }
         let mut out = Outputs::default();
-        let mut work =
-            Work { scorer: &scorer, topics: &topics, recorder: &mut recorder, metrics: &metrics, wait: &mut |_| false };
+        let mut work = Work {
+            scorer: &scorer,
+            topics: &topics,
+            recorder: &mut recorder,
+            metrics: &metrics,
+            beside: life.beside(),
+            wait: &mut |_| false,
+        };
         if !work.run(&records, (&mut state, &mut room), (&mut Entry::default(), &mut out))? {
             return Err(StreamError::Arguments("the store is full: raise `store.max_bytes`".to_owned()));
         }

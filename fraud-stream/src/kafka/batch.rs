@@ -6,6 +6,7 @@ use fraud_core::error::{ModelError, StoreError};
 use fraud_core::features::Profile;
 use fraud_core::scorer::Scorer;
 use fraud_core::service::metrics::{ErrorType, Failure, Recorder};
+use fraud_core::service::shadow::Beside;
 use fraud_core::{Assessment, Transaction};
 use rdkafka::message::Message;
 
@@ -47,6 +48,8 @@ pub(super) struct Work<'a> {
     pub topics: &'a Topics,
     pub recorder: &'a mut Recorder,
     pub metrics: &'a StreamMetrics,
+    /// Who looks at what is answered.
+    pub beside: &'a Beside,
     /// Called when the store takes nothing; `false` gives the batch up.
     pub wait: &'a mut dyn FnMut(&StoreError) -> bool,
 }
@@ -69,11 +72,13 @@ impl Work<'_> {
         self.scorer.assess_batch(&room.transactions, &room.profiles, &mut room.results);
         let took = begin.elapsed();
         let mut checked = false;
-        for (result, origin) in room.results.iter().zip(&room.origins) {
+        let known = room.transactions.iter().zip(&room.profiles);
+        for ((result, origin), (transaction, profile)) in room.results.iter().zip(&room.origins).zip(known) {
             let Some(taken) = records.get(*origin) else { continue };
             match result {
                 Ok(assessment) => {
                     self.recorder.assessed(assessment, took);
+                    self.beside.offer(transaction, profile, assessment);
                     out.prediction(assessment, &taken.message)
                         .map_err(|error| StreamError::Internal(error.to_string()))?;
                 }
@@ -83,6 +88,7 @@ impl Work<'_> {
                         checked = true;
                     }
                     self.recorder.model_failed();
+                    self.beside.failed(self.scorer);
                     let refusal = Refusal::new(Reason::ModelError, error.to_string());
                     self.refuse(taken, &refusal, out);
                 }

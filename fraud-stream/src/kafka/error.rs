@@ -130,7 +130,14 @@ impl StreamError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Arguments(_) | Self::Secret { .. } | Self::Life(_) => 64,
+            Self::Settings(_) | Self::Arguments(_) | Self::Secret { .. } => 64,
+            Self::Life(error) => {
+                if error.is_passing() {
+                    69
+                } else {
+                    64
+                }
+            }
             Self::Health(_) | Self::Kafka { .. } | Self::NoTopic { .. } | Self::SessionOver { .. } => 69,
             Self::Model(_) | Self::Metrics(_) | Self::Internal(_) | Self::Store(_) => 70,
             Self::Snapshot(_) | Self::Io { .. } => 74,

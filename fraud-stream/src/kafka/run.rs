@@ -130,7 +130,7 @@ pub fn run_shared(settings: &StreamSettings, shared: &Arc<Shared>) -> Result<(),
         .metrics
         .shared
         .observe_store(move || weak.upgrade().map(|shared| *shared.figures.lock()).unwrap_or_default());
-    let _watch = shared.life.as_ref().and_then(ModelLife::watch);
+    let _following = shared.life.as_ref().map(ModelLife::follow);
     let mut pause = Duration::from_millis(500);
     loop {
         let begin = Instant::now();

@@ -193,6 +193,7 @@ impl<'q> Session<'q> {
                             topics: &self.topics,
                             recorder: &mut self.recorder,
                             metrics: &self.shared.metrics,
+                            beside: life.beside(),
                             wait: &mut wait,
                         };
                         work.run(&records, (state, &mut room), (&mut entry, &mut outputs))?

@@ -20,6 +20,9 @@ Examples:
   Today's file on top of yesterday's state:
     fraud-stream replay --input today.jsonl --output a.jsonl --load-state state.snapshot --save-state state.snapshot
 
+  History for services that share a Redis:
+    fraud-stream replay --input past.parquet --output a.jsonl --labels tx_fraud --store redis://127.0.0.1:6379
+
 Columns: transaction_id, customer_id, terminal_id, tx_amount, and tx_datetime (or tx_time_seconds); tx_fraud with
 --labels tx_fraud; in either case. Formats by extension: .parquet, .csv, .jsonl, .ndjson, .json (lines).
 
@@ -59,6 +62,15 @@ pub struct ReplayArgs {
     /// The state to start from, made by --save-state
     #[arg(long, value_name = "FILE")]
     pub load_state: Option<PathBuf>,
+    /// A Redis whose shared store is filled, redis://host:port; it is begun where there is none
+    #[arg(long, value_name = "URL", conflicts_with_all = ["save_state", "load_state"])]
+    pub store: Option<String>,
+    /// What the keys of that store begin with
+    #[arg(long, value_name = "TEXT", default_value = "fraud", requires = "store")]
+    pub store_prefix: String,
+    /// File with the password of that Redis
+    #[arg(long, value_name = "FILE", requires = "store")]
+    pub store_password_file: Option<PathBuf>,
     /// Where the summary goes as JSON
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fraud_core::error::{FeatureError, ModelError, PolicyError, SnapshotError, StoreError};
+use fraud_core::error::{FeatureError, ModelError, PolicyError, SharedStoreError, SnapshotError, StoreError};
 use fraud_core::files::{FileError, write};
 
 /// What stopped a replay. No output file was put in place.
@@ -45,6 +45,9 @@ pub enum ReplayError {
     /// The saved state cannot be read or written.
     #[error(transparent)]
     State(#[from] SnapshotError),
+    /// The shared store cannot be used.
+    #[error(transparent)]
+    Shared(#[from] SharedStoreError),
     /// The store takes no more.
     #[error("row {row}: {source}")]
     Store {
@@ -88,6 +91,8 @@ impl ReplayError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Arguments(_) | Self::Model(_) | Self::Policy(_) | Self::Feature(_) => 64,
+            Self::Shared(SharedStoreError::Unreachable { .. }) => 74,
+            Self::Shared(_) => 64,
             Self::Input(FileError::UnknownFormat { .. }) => 64,
             Self::Table(write::FileError::Extension { .. }) => 64,
             Self::State(SnapshotError::Incompatible { .. }) => 64,

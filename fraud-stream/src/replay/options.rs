@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use fraud_core::files::{Format, write};
+use fraud_core::store::redis::RedisSettings;
 
 use super::args::ReplayArgs;
 use super::error::ReplayError;
@@ -50,6 +51,8 @@ pub struct Options {
     pub save_state: Option<PathBuf>,
     /// The state to start from.
     pub load_state: Option<PathBuf>,
+    /// The shared store to fill, instead of one in memory.
+    pub store: Option<RedisSettings>,
     /// Unix seconds of `tx_time_seconds` 0.
     pub epoch: i64,
     /// Rows held in memory for sorting; more are sorted through temporary files.
@@ -76,6 +79,7 @@ impl Options {
             order: Order::EventTime,
             save_state: None,
             load_state: None,
+            store: None,
             epoch: 0,
             sort_rows: 500_000,
             workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -129,6 +133,19 @@ impl Options {
     }
 }
 
+/// Settings of a shared store. A replay is in no hurry.
+fn shared(url: &str, prefix: &str, password: Option<&Path>) -> Result<RedisSettings, ReplayError> {
+    let mut settings = RedisSettings::new(url);
+    prefix.clone_into(&mut settings.prefix);
+    settings.timeout = std::time::Duration::from_secs(10);
+    if let Some(path) = password {
+        let text = std::fs::read_to_string(path).map_err(ReplayError::io(path, "read"))?;
+        settings.password = Some(text.trim_end().to_owned());
+    }
+    settings.check()?;
+    Ok(settings)
+}
+
 /// Whether it is a device or pipe, such as `/dev/null`: written to as it is, never replaced.
 pub(super) fn is_special(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
@@ -144,6 +161,11 @@ impl TryFrom<ReplayArgs> for Options {
 
     fn try_from(arguments: ReplayArgs) -> Result<Self, ReplayError> {
         let ReplayArgs { input, output, features, model, policy, labels, label_delay, order, .. } = arguments;
+        let store = arguments.store.as_deref().map(|url| {
+            let password = arguments.store_password_file.as_deref();
+            shared(url, &arguments.store_prefix, password)
+        });
+        let store = store.transpose()?;
         let defaults = Self::new(&input, &output);
         let options = Self {
             features,
@@ -154,6 +176,7 @@ impl TryFrom<ReplayArgs> for Options {
             order,
             save_state: arguments.save_state,
             load_state: arguments.load_state,
+            store,
             epoch: arguments.time_epoch,
             progress: true,
             ..defaults

@@ -5,13 +5,15 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
+use fraud_core::error::SharedStoreError;
 use fraud_core::features::{MemoryStore, StoreSettings};
 use fraud_core::model::LoadOptions;
+use fraud_core::store::redis::{BlockingRedisStore, RedisSettings};
 use fraud_core::{Model, Policy, Scorer};
 
 use super::batch::{Batch, Reject};
 use super::error::ReplayError;
-use super::observe::Observer;
+use super::observe::{Observer, Store};
 use super::options::{Labels, Options};
 use super::output::{Outputs, wants_json};
 use super::progress::Progress;
@@ -48,7 +50,7 @@ pub fn run(options: &Options) -> Result<Summary, ReplayError> {
         return Err(ReplayError::NothingValid { path: options.input.clone(), rows: tally.rejected(), row, reason });
     }
     outputs.finish()?;
-    if let Some(path) = &options.save_state {
+    if let (Some(path), Store::Embedded(store)) = (&options.save_state, &store) {
         store.snapshot(path, &[])?;
     }
     Ok(tally.finish(options, sorting, start.elapsed()))
@@ -63,22 +65,30 @@ fn scorer(options: &Options) -> Result<Scorer, ReplayError> {
     Ok(Scorer::new(Arc::new(model), &policy)?)
 }
 
-/// An empty store that keeps what the features look back to, or the saved one.
-fn store(options: &Options, scorer: &Scorer) -> Result<MemoryStore, ReplayError> {
+/// An empty store that keeps what the features look back to, the saved one, or a shared one.
+fn store(options: &Options, scorer: &Scorer) -> Result<Store, ReplayError> {
     let defaults = StoreSettings::default();
     // A replay is worth any memory that the windows need; what does not fit should not be left out.
     let settings =
         StoreSettings { history: defaults.history.max(scorer.features().history()), max_bytes: u64::MAX, ..defaults };
-    match &options.load_state {
-        Some(path) => Ok(MemoryStore::restore(path, settings)?.0),
-        None => Ok(MemoryStore::new(settings)),
+    match (&options.store, &options.load_state) {
+        (Some(shared), _) => {
+            let shared = RedisSettings { store: settings, ..shared.clone() };
+            match BlockingRedisStore::begin(shared.clone()) {
+                Ok(_) | Err(SharedStoreError::Exists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            Ok(Store::Shared(BlockingRedisStore::connect(shared)?))
+        }
+        (None, Some(path)) => Ok(Store::Embedded(MemoryStore::restore(path, settings)?.0)),
+        (None, None) => Ok(Store::Embedded(MemoryStore::new(settings))),
     }
 }
 
 struct Stages<'a> {
     options: &'a Options,
     scorer: &'a Scorer,
-    store: &'a MemoryStore,
+    store: &'a Store,
 }
 
 impl Stages<'_> {

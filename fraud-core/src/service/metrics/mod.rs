@@ -12,10 +12,13 @@ use opentelemetry::metrics::{BoundCounter, BoundHistogram, Counter, Gauge, Meter
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder, Registry, TextEncoder};
 
+mod models;
 mod observed;
 mod process;
 mod recorder;
 
+pub(crate) use models::place;
+pub use models::{Look, RollbackReason};
 pub use observed::{ModelInfo, StoreFigures};
 pub use recorder::Recorder;
 
@@ -82,10 +85,12 @@ pub enum ErrorType {
     Store,
     /// A snapshot could not be written.
     Snapshot,
+    /// A shared store lost writes that it had answered; counted once for each time.
+    StoreLostWrites,
 }
 
 impl ErrorType {
-    const ALL: [Self; 4] = [Self::Prediction, Self::ReloadRefused, Self::Store, Self::Snapshot];
+    const ALL: [Self; 5] = [Self::Prediction, Self::ReloadRefused, Self::Store, Self::Snapshot, Self::StoreLostWrites];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -93,6 +98,7 @@ impl ErrorType {
             Self::ReloadRefused => "reload_refused",
             Self::Store => "store",
             Self::Snapshot => "snapshot",
+            Self::StoreLostWrites => "store_lost_writes",
         }
     }
 }
@@ -146,6 +152,7 @@ pub struct Metrics {
     duplicates: BoundCounter<u64>,
     consumed: Counter<u64>,
     produced: Counter<u64>,
+    models: models::Models,
     queue_length: Gauge<i64>,
     consumer_lag: Gauge<i64>,
     active: Arc<AtomicI64>,
@@ -215,6 +222,7 @@ impl Metrics {
             duplicates: seen.bind(&[KeyValue::new("kind", "duplicate")]),
             consumed: counter("kafka_messages_consumed", "Messages read, by topic."),
             produced: counter("kafka_messages_produced", "Messages written and acknowledged, by topic."),
+            models: models::Models::new(&meter),
             queue_length: gauge("kafka_queue_length", "Messages waiting in this process, by topic."),
             consumer_lag: gauge("kafka_consumer_lag", "Messages not yet read, by topic and group."),
             active: Arc::default(),

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use opentelemetry::KeyValue;
 
 use super::{Metrics, process};
+use crate::scorer::Scorer;
 
 /// What the store holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +30,16 @@ pub struct ModelInfo {
     pub version: Arc<str>,
     /// The file's SHA-256 in hexadecimal.
     pub sha256: Arc<str>,
+}
+
+impl ModelInfo {
+    /// The model of a scorer, if it has one.
+    #[must_use]
+    pub fn of(scorer: &Scorer) -> Option<Self> {
+        let model = scorer.model()?;
+        let version = scorer.model_version().clone();
+        Some(Self { name: model.name().into(), version, sha256: model.sha256().into() })
+    }
 }
 
 impl Metrics {
@@ -97,13 +108,21 @@ impl Metrics {
             .u64_observable_gauge("fraud_model_info")
             .with_description("1 for the model in service.")
             .with_callback(move |observer| {
-                if let Some(ModelInfo { name, version, sha256 }) = info() {
-                    let attributes = [
-                        KeyValue::new("name", name),
-                        KeyValue::new("version", version),
-                        KeyValue::new("sha256", sha256),
-                    ];
-                    observer.observe(1, &attributes);
+                if let Some(info) = info() {
+                    observer.observe(1, &attributes(info));
+                }
+            })
+            .build();
+    }
+
+    /// Shows the challenger beside the model in service. Call once.
+    pub fn observe_challenger(&self, info: impl Fn() -> Option<ModelInfo> + Send + Sync + 'static) {
+        self.meter
+            .u64_observable_gauge("fraud_shadow_model_info")
+            .with_description("1 for the challenger that scores beside the model in service.")
+            .with_callback(move |observer| {
+                if let Some(info) = info() {
+                    observer.observe(1, &attributes(info));
                 }
             })
             .build();
@@ -149,4 +168,8 @@ impl Metrics {
             })
             .build();
     }
+}
+
+fn attributes(ModelInfo { name, version, sha256 }: ModelInfo) -> [KeyValue; 3] {
+    [KeyValue::new("name", name), KeyValue::new("version", version), KeyValue::new("sha256", sha256)]
 }

@@ -33,6 +33,26 @@ impl BlockingRedisStore {
         Ok(Self { store, runtime })
     }
 
+    /// Waits for the calls of a store that was made elsewhere. Calls that it made under another runtime must have
+    /// ended.
+    ///
+    /// # Errors
+    /// [`SharedStoreError::Unreachable`] when the system gives no runtime.
+    pub fn of(store: RedisStore) -> Result<Self, SharedStoreError> {
+        Ok(Self { store, runtime: runtime()? })
+    }
+
+    /// Connects unless connected.
+    ///
+    /// # Errors
+    /// Any [`SharedStoreError`].
+    pub fn look(&self) -> Result<(), SharedStoreError> {
+        self.runtime.block_on(self.store.ready()).map_err(|error| match error {
+            StoreError::Shared(error) => error,
+            error => SharedStoreError::Answer { problem: error.to_string() },
+        })
+    }
+
     /// As [`RedisStore::begin`].
     ///
     /// # Errors

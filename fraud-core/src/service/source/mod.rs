@@ -2,9 +2,19 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use sha2::{Digest, Sha256};
+mod cache;
+mod fingerprint;
+mod mlflow;
+mod origin;
+mod verify;
+
+pub use cache::Cache;
+pub use fingerprint::Fingerprint;
+pub use mlflow::{Registry, RegistryError, Release, tags};
+pub use origin::{Origin, Pick, Wanted};
+pub use verify::{KeyError, PublicKey, hex, sha256};
 
 use super::settings::ModelSettings;
 use crate::error::{FeatureError, ModelError};
@@ -42,33 +52,82 @@ pub enum SourceError {
         /// The hash found.
         actual: String,
     },
+    /// The source cannot be understood.
+    #[error("`model.source`: {problem}")]
+    Origin {
+        /// What would be right.
+        problem: String,
+    },
+    /// The registry did not give it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The file came, but is no model to use.
     #[error(transparent)]
     Model(#[from] ModelError),
 }
 
-/// Gets and checks the model that the settings name.
+impl SourceError {
+    /// The kind of failure in a word: a metric's label, one of [`SourceError::REASONS`].
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "file",
+            Self::Fetch { .. } => "fetch",
+            Self::Hash { .. } => "hash",
+            Self::Origin { .. } => "settings",
+            Self::Registry(error) => error.reason(),
+            Self::Model(_) => "model",
+        }
+    }
+
+    /// All words of [`SourceError::reason`].
+    pub const REASONS: [&'static str; 16] = [
+        "file",
+        "fetch",
+        "hash",
+        "settings",
+        "model",
+        "unreachable",
+        "timeout",
+        "status",
+        "no_version",
+        "redirect",
+        "malformed",
+        "too_large",
+        "untagged",
+        "unsigned",
+        "signature",
+        "rolled_back",
+    ];
+}
+
+/// Gets and checks the model of a source that is asked only when somebody wants it: any but the registry.
 ///
 /// # Errors
 /// [`SourceError`].
-pub fn load(settings: &ModelSettings) -> Result<Model, SourceError> {
-    let bytes = match (&settings.path, &settings.url) {
-        (Some(path), _) => read(path, settings.max_bytes)?,
-        (None, Some(url)) => fetch(url, settings.max_bytes)?,
-        // The embedded model has its own hash; one of another file would be a mistake worth hearing of.
-        (None, None) if settings.sha256.is_none() => return Ok(Model::embedded()?),
-        (None, None) => Vec::new(),
+pub fn load(origin: &Origin, hash: Option<&str>, options: &LoadOptions) -> Result<Model, SourceError> {
+    let bytes = match origin {
+        Origin::Embedded => return Ok(Model::embedded()?),
+        Origin::File(path) => read(path, options.max_bytes)?,
+        Origin::Address(url) => fetch(url, options.max_bytes)?,
+        Origin::Registry(wanted) => {
+            return Err(SourceError::Origin { problem: format!("{wanted} is followed, not loaded once") });
+        }
     };
-    if let Some(expected) = &settings.sha256 {
-        let actual = hex(&Sha256::digest(&bytes));
+    if let Some(expected) = hash {
+        let actual = sha256(&bytes);
         if !actual.eq_ignore_ascii_case(expected) {
-            return Err(SourceError::Hash { expected: expected.clone(), actual });
+            return Err(SourceError::Hash { expected: expected.to_owned(), actual });
         }
     }
-    Ok(Model::from_bytes(&bytes, &options(settings)?)?)
+    Ok(Model::from_bytes(&bytes, options)?)
 }
 
-fn options(settings: &ModelSettings) -> Result<LoadOptions, ModelError> {
+/// How the settings want the served model's file read.
+///
+/// # Errors
+/// [`ModelError::Signature`] for feature names that are none.
+pub fn options(settings: &ModelSettings) -> Result<LoadOptions, ModelError> {
     let names = settings.features.iter().map(String::as_str);
     let features = if settings.features.is_empty() {
         None
@@ -80,17 +139,16 @@ fn options(settings: &ModelSettings) -> Result<LoadOptions, ModelError> {
         features,
         output: OutputOptions { name: settings.output.clone(), label: settings.label.clone(), logits: settings.logits },
         kind: OutputKind::Probability,
+        version: None,
         max_bytes: settings.max_bytes,
     })
 }
 
-/// Lower-case hexadecimal digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, SourceError> {
+/// Reads a file of at most `limit` bytes.
+///
+/// # Errors
+/// [`SourceError::File`], [`ModelError::TooLarge`].
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, SourceError> {
     let refuse = |source| SourceError::File { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(refuse)?;
     let bytes = file.metadata().map_err(refuse)?.len();
@@ -118,34 +176,6 @@ fn host(url: &str) -> &str {
     authority.rsplit('@').next().unwrap_or_default()
 }
 
-/// Tells whether a file is another one than last time. Renames over it, which is how files are replaced
-/// safely, and the link exchange of a mounted config map are both seen, since they change what is asked for here.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Fingerprint {
-    modified: Option<SystemTime>,
-    bytes: u64,
-    file: u64,
-}
-
-impl Fingerprint {
-    /// The file's present state; that of no file when there is none.
-    #[must_use]
-    pub fn of(path: &Path) -> Self {
-        let Ok(metadata) = std::fs::metadata(path) else { return Self::default() };
-        #[cfg(unix)]
-        let file = std::os::unix::fs::MetadataExt::ino(&metadata);
-        #[cfg(not(unix))]
-        let file = 0;
-        Self { modified: metadata.modified().ok(), bytes: metadata.len(), file }
-    }
-
-    /// Whether there was a file.
-    #[must_use]
-    pub fn exists(&self) -> bool {
-        *self != Self::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,26 +187,18 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_file_is_another_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m");
-        assert!(!Fingerprint::of(&path).exists());
-        std::fs::write(&path, b"one").unwrap();
-        let first = Fingerprint::of(&path);
-        assert_eq!(first, Fingerprint::of(&path));
-        std::fs::write(folder.path().join("n"), b"two").unwrap();
-        std::fs::rename(folder.path().join("n"), &path).unwrap();
-        assert_ne!(first, Fingerprint::of(&path));
-    }
-
-    #[test]
     fn a_wrong_hash_and_a_large_file_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.onnx");
         std::fs::write(&path, [0; 100]).unwrap();
-        let hash = ModelSettings { path: Some(path.clone()), sha256: Some("0".repeat(64)), ..ModelSettings::default() };
-        assert!(matches!(load(&hash), Err(SourceError::Hash { .. })));
-        let small = ModelSettings { path: Some(path), max_bytes: 99, ..ModelSettings::default() };
-        assert!(matches!(load(&small), Err(SourceError::Model(ModelError::TooLarge { bytes: 100, limit: 99 }))));
+        let origin = Origin::File(path);
+        let zeros = "0".repeat(64);
+        let refused = load(&origin, Some(&zeros), &LoadOptions::default());
+        assert!(matches!(refused, Err(SourceError::Hash { .. })));
+        let small = LoadOptions { max_bytes: 99, ..LoadOptions::default() };
+        assert!(matches!(
+            load(&origin, None, &small),
+            Err(SourceError::Model(ModelError::TooLarge { bytes: 100, limit: 99 }))
+        ));
     }
 }
