@@ -46,7 +46,7 @@ at = lambda word: next(datetime.fromisoformat(line.split("Z")[0].split()[-1]) fo
 seconds = (at("all answered") - at(" scoring")).total_seconds()
 print(f"stream: scored {sys.argv[2]} in {seconds:.3f} s: {int(sys.argv[2]) / seconds:.0f}/s")
 P
-  echo "python: $("$python" benches/peers/stream_peer.py "$address" input "peer-$round" "$count" "$model")"
+  echo "python: $("$python" benches/peers/stream_peer.py "$address" input labels "peer-$round" "$count" "$model")"
 done
 head -n 30000 "$out/input.jsonl" >"$out/paced.jsonl"
 for round in $(seq 1 "$rounds"); do

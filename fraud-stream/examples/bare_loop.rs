@@ -109,6 +109,7 @@ fn copy(brokers: &str, (input, output): (&str, &str), wanted: usize) -> Outcome 
         .set("queue.buffering.max.ms", "1")
         .set("batch.num.messages", "20000")
         .set("queue.buffering.max.messages", "200000")
+        .set("delivery.report.only.error", "true")
         .create()?;
     producer.init_transactions(ASK)?;
     let (mut done, mut begin) = (0, Instant::now());

@@ -23,7 +23,8 @@ use super::error::StreamError;
 use super::journal::Entry;
 use super::metrics::StreamMetrics;
 use super::outputs::Outputs;
-use super::reader::{Merge, Queues, Taken};
+use super::queues::Queues;
+use super::reader::{Merge, Taken};
 use super::settings::StreamSettings;
 use super::snapshot;
 use super::source::{Positions, Source, Stream, Topics};
@@ -179,15 +180,7 @@ fn range(
             let mut from = low;
             // Labels of before count, too: a label of last week is about the transactions of today.
             if let Some(time) = arguments.from_time.filter(|_| stream == Stream::Input) {
-                let mut list = TopicPartitionList::new();
-                list.add_partition_offset(topic, partition, Offset::Offset(time))
-                    .map_err(StreamError::kafka("look up a time"))?;
-                let found = asker.offsets_for_times(list, ASK).map_err(StreamError::kafka("look up a time"))?;
-                from = match found.elements().first().map(rdkafka::topic_partition_list::TopicPartitionListElem::offset)
-                {
-                    Some(Offset::Offset(offset)) => offset,
-                    _ => high,
-                };
+                from = client::offset_at(asker, (topic, partition), time)?;
             }
             let mut to = high;
             if stream == Stream::Input && !arguments.offsets.is_empty() {

@@ -74,8 +74,7 @@ impl Work<'_> {
             match result {
                 Ok(assessment) => {
                     self.recorder.assessed(assessment, took);
-                    out.prediction(assessment, &taken.message)
-                        .map_err(|error| StreamError::Internal(error.to_string()))?;
+                    out.prediction(assessment, &taken.message);
                 }
                 Err(error) => {
                     if !checked {

@@ -50,6 +50,9 @@ pub enum StreamError {
         /// The name.
         transactional_id: String,
     },
+    /// The consumer group gave our partitions to other instances.
+    #[error("the consumer group gave our partitions to other instances; what was not committed is done by them")]
+    PartitionsLost,
     /// A topic is missing.
     #[error("topic `{topic}` does not exist: create it, for example with 6 partitions")]
     NoTopic {
@@ -127,7 +130,7 @@ impl StreamError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Settings(_) | Self::Arguments(_) | Self::Secret { .. } | Self::Life(_) => 64,
-            Self::Kafka { .. } | Self::NoTopic { .. } | Self::SessionOver { .. } => 69,
+            Self::Kafka { .. } | Self::NoTopic { .. } | Self::SessionOver { .. } | Self::PartitionsLost => 69,
             Self::Model(_) | Self::Metrics(_) | Self::Internal(_) | Self::Store(_) => 70,
             Self::Snapshot(_) | Self::Io { .. } => 74,
             Self::Fenced { .. } => 76,
@@ -138,7 +141,10 @@ impl StreamError {
 
     /// Whether starting over in this process may help: nothing is wrong that a person has to see to.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(self, Self::Kafka { .. } | Self::SessionOver { .. } | Self::NoTopic { .. })
+        matches!(
+            self,
+            Self::Kafka { .. } | Self::SessionOver { .. } | Self::NoTopic { .. } | Self::PartitionsLost
+        )
     }
 
     pub(super) fn kafka(action: &'static str) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {

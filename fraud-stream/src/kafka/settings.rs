@@ -91,6 +91,11 @@ pub struct KafkaSettings {
     pub group: String,
     /// Names this stream towards the broker: a second process under the same name fences the first.
     pub transactional_id: String,
+    /// Tells instances of one group apart, where several run over a shared store: their transactional ids are this
+    /// after a dash. Best a name that the instance has again after a restart. Empty: the host's name.
+    pub instance: String,
+    /// After how long without a sign of life the group takes an instance for dead; several instances only.
+    pub session_timeout: Span,
     /// Exactly once or at least once.
     pub delivery: Delivery,
     /// Where a stream without any history begins.
@@ -122,6 +127,8 @@ impl Default for KafkaSettings {
             journal_retention: Span::seconds(7 * 86_400),
             group: "fraud-stream".to_owned(),
             transactional_id: "fraud-stream".to_owned(),
+            instance: String::new(),
+            session_timeout: Span::seconds(10),
             delivery: Delivery::ExactlyOnce,
             start: Start::Earliest,
             batch_records: 10_000,
@@ -263,6 +270,24 @@ impl StreamSettings {
         }
     }
 
+    /// Whether the store is shared, so that several instances can be members of one group.
+    #[must_use]
+    pub fn shares_store(&self) -> bool {
+        self.scorer.kind == ScorerKind::Local && self.store.kind == StoreKind::Redis
+    }
+
+    /// The name towards the broker of this very instance.
+    #[must_use]
+    pub fn transactional_id(&self) -> String {
+        let kafka = &self.kafka;
+        if !self.shares_store() {
+            return kafka.transactional_id.clone();
+        }
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let instance = if kafka.instance.is_empty() { host() } else { kafka.instance.clone() };
+        format!("{}-{instance}", kafka.transactional_id)
+    }
+
     /// The labels' topic, where labels are read.
     #[must_use]
     pub fn labels_topic(&self) -> Option<&str> {
@@ -307,8 +332,8 @@ impl Settings for StreamSettings {
         let sized = (1..=64 << 20).contains(&kafka.max_message_bytes);
         problems.require(sized, "kafka.max_message_bytes", "must be from 1 to 67108864");
         problems.require(self.labels.max_unknown <= 10_000_000, "labels.max_unknown", "must be at most 10000000");
-        let redis = self.store.kind == StoreKind::Redis;
-        problems.require(!redis, "store.kind", "the stream knows only `memory` in this version");
+        let session = kafka.session_timeout >= Span::seconds(6) && kafka.session_timeout <= Span::seconds(300);
+        problems.require(session, "kafka.session_timeout", "must be from 6s to 5m");
         if self.scorer.kind == ScorerKind::Http {
             let scheme = self.scorer.url.starts_with("http://") || self.scorer.url.starts_with("https://");
             problems.require(scheme, "scorer.url", "must begin with http:// or https://");
