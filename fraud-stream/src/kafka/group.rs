@@ -10,12 +10,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fraud_core::service::clock;
 use fraud_core::service::metrics::Recorder;
 
-use super::batch;
+use super::batch::{self, Room, Work};
 use super::client::{self, Watching};
 use super::crash::CrashPoint;
 use super::error::StreamError;
@@ -27,7 +27,7 @@ use super::recover::Recovery;
 use super::run::Shared;
 use super::session::waiting;
 use super::settings::StreamSettings;
-use super::shared::{Keeper, Room, Work};
+use super::shared::Keeper;
 use super::sink::{self, Sink};
 use super::source::{Positions, Source, Stream, Topics};
 
@@ -206,6 +206,9 @@ impl Group<'_> {
         let mut records: Vec<Taken<'q>> = Vec::new();
         let mut room = Room::default();
         while !self.shared.stopping() && !self.changes.waiting() {
+            if let Some(figures) = self.keeper.look() {
+                *self.shared.figures.lock() = figures;
+            }
             pipe.collect(merge, &mut records)?;
             pipe.take_answers()?;
             if records.is_empty() {
@@ -233,11 +236,12 @@ impl Group<'_> {
                 recorder: &mut self.recorder,
                 metrics: &self.shared.metrics,
                 wait: &mut wait,
-                answers: &answers,
             };
-            if !work.run(&records, (&mut self.keeper, &mut room), &mut outputs)? {
+            let begin = Instant::now();
+            if !self.keeper.observe((&records, &answers), &mut work, (&mut room, &mut outputs))? {
                 return Ok(false);
             }
+            work.assess((&records, begin), (&mut room, &mut outputs))?;
             outputs.ends = batch::ends(&records);
             outputs.ends.retain(|source, next| answers(*source, *next - 1));
             self.shared.crash.pass(CrashPoint::AfterObserve);

@@ -18,7 +18,6 @@ pub mod crash;
 mod demo;
 mod error;
 mod format;
-mod group;
 pub mod journal;
 mod member;
 pub mod metrics;
