@@ -12,16 +12,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_common::{
-    Chance, Instance, Kafka, Payments, Redis, Sent, World, committed, flush, in_order_payments, producer, replayed, send,
+    Chance, Instance, Kafka, Offsets, Payments, Redis, Sent, World, flush, in_order_payments, producer, replayed, send,
 };
 
 /// Event time that a partition may be ahead of the slowest: with what payments are late by it stays under the
 /// lateness, and far under the delay of the terminals' features.
 const AHEAD: i64 = 35_000;
-const PARTITIONS: i32 = 6;
 
 /// Sends payments at a pace, and no partition further than [`AHEAD`] before the slowest one's commit.
-fn feed((brokers, group, topic): (&str, &str, &str), payments: &Payments, (per_second, over): (f64, &AtomicBool)) {
+fn feed((brokers, topic, offsets): (&str, &str, &Offsets), payments: &Payments, (per_second, over): (f64, &AtomicBool)) {
     let producer = producer(brokers);
     let begin = Instant::now();
     // Of each partition: when the payments sent to it are due.
@@ -35,7 +34,7 @@ fn feed((brokers, group, topic): (&str, &str, &str), payments: &Payments, (per_s
         while due > reached.saturating_add(AHEAD) && !over.load(Ordering::Relaxed) {
             producer.poll(Duration::ZERO);
             std::thread::sleep(Duration::from_millis(10));
-            let done = committed(brokers, group, topic, PARTITIONS);
+            let done = offsets.committed();
             let next = sent.iter().zip(done).filter_map(|(times, done)| times.get(usize::try_from(done).unwrap()));
             // Where all is answered, only what comes now holds anybody up.
             reached = next.min().copied().unwrap_or(due);
@@ -50,14 +49,15 @@ fn feed((brokers, group, topic): (&str, &str, &str), payments: &Payments, (per_s
 #[test]
 fn instances_come_go_and_die_without_a_wrong_or_missing_prediction() {
     let long = kafka_common::long();
-    let (count, actions) = if long { (60_000, 60) } else { (9_000, 9) };
+    let (count, actions) = if long { (60_000, 60) } else { (9_000, 10) };
     let kafka = Arc::new(Kafka::start());
-    let redis = Redis::start();
+    let redis = Redis::start("group");
     let mut world = World::new(kafka, "group", 6);
     for (key, value) in [
         ("store.kind", "redis"),
         ("store.redis.url", redis.url.as_str()),
         ("store.redis.prefix", "group"),
+        ("store.redis.timeout", "1s"),
         ("kafka.session_timeout", "6s"),
         ("kafka.transaction_timeout", "10s"),
         ("kafka.batch_records", "60"),
@@ -69,10 +69,11 @@ fn instances_come_go_and_die_without_a_wrong_or_missing_prediction() {
     let mut chance = Chance::new(u64::from(std::process::id()));
     let mut happened: BTreeMap<&str, u32> = BTreeMap::new();
     std::thread::scope(|scope| {
-        let (brokers, name, input) = (world.kafka.address.clone(), world.name.clone(), world.topic("input"));
+        let (brokers, input) = (world.kafka.address.clone(), world.topic("input"));
+        let offsets = Offsets::of(&world, &input);
         let (lines, ended) = (&payments, &over);
         let per_second = if long { 1_500.0 } else { 900.0 };
-        scope.spawn(move || feed((&brokers, &name, &input), lines, (per_second, ended)));
+        scope.spawn(move || feed((&brokers, &input, &offsets), lines, (per_second, ended)));
         let mut number = 0;
         let mut start = |world: &World, more: &[(&str, &str)]| {
             number += 1;
@@ -81,10 +82,10 @@ fn instances_come_go_and_die_without_a_wrong_or_missing_prediction() {
         let mut running: Vec<Instance> = (0..2).map(|_| start(&world, &[])).collect();
         running.iter_mut().for_each(|instance| instance.wait_for("given by the group"));
         for action in 0..actions {
-            let kind = match (running.len(), action % 4) {
+            let kind = match (running.len(), action % 5) {
                 (2, 1 | 3) | (2..6, 0) => "join",
                 (2..6, 2) => "crash point",
-                (_, 1) => "leave",
+                (_, 4) => "store away",
                 (_, 3) => "kill",
                 _ => "leave",
             };
@@ -96,6 +97,11 @@ fn instances_come_go_and_die_without_a_wrong_or_missing_prediction() {
                     let point = points[usize::try_from(chance.below(4)).unwrap()];
                     let after = chance.below(40).to_string();
                     running.push(start(&world, &[("test.crash_at", point), ("test.crash_after", &after)]));
+                }
+                "store away" => {
+                    redis.signal("STOP");
+                    std::thread::sleep(Duration::from_millis(1_500));
+                    redis.signal("CONT");
                 }
                 "leave" => {
                     let index = usize::try_from(chance.below(running.len() as u64)).unwrap();
@@ -116,8 +122,9 @@ fn instances_come_go_and_die_without_a_wrong_or_missing_prediction() {
             }
         }
         let until = Instant::now() + Duration::from_mins(4);
+        let offsets = Offsets::of(&world, &world.topic("input"));
         loop {
-            let done: i64 = committed(&world.kafka.address, &world.name, &world.topic("input"), PARTITIONS).iter().sum();
+            let done: i64 = offsets.committed().iter().sum();
             if done == i64::try_from(payments.lines.len()).unwrap() {
                 break;
             }

@@ -167,7 +167,7 @@ pub(super) fn member(
     let watching = Watching { lag: Some(lag), changes: Some(changes) };
     let consumer: BaseConsumer<Watching> =
         BaseConsumer::from_config_and_context(&config, watching).map_err(StreamError::kafka("make a consumer"))?;
-    consumer.subscribe(&[&settings.kafka.input_topic]).map_err(StreamError::kafka("join the group"))?;
+    consumer.subscribe(&[settings.kafka.input_topic.as_str()]).map_err(StreamError::kafka("join the group"))?;
     Ok(Arc::new(consumer))
 }
 

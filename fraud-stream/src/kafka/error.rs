@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fraud_core::error::{ModelError, SnapshotError, StoreError};
+use fraud_core::error::{ModelError, SharedStoreError, SnapshotError, StoreError};
 use fraud_core::service::life::LifeError;
 use fraud_core::service::metrics::MetricsError;
 use fraud_core::service::settings::SettingsError;
@@ -141,10 +141,13 @@ impl StreamError {
 
     /// Whether starting over in this process may help: nothing is wrong that a person has to see to.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            Self::Kafka { .. } | Self::SessionOver { .. } | Self::NoTopic { .. } | Self::PartitionsLost
-        )
+        match self {
+            Self::Kafka { .. } | Self::SessionOver { .. } | Self::NoTopic { .. } | Self::PartitionsLost => true,
+            Self::Store(StoreError::Shared(error)) => {
+                matches!(error, SharedStoreError::Unreachable { .. } | SharedStoreError::NoStore { .. })
+            }
+            _ => false,
+        }
     }
 
     pub(super) fn kafka(action: &'static str) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {

@@ -183,10 +183,11 @@ impl Group<'_> {
     /// Reads, scores and commits until the assignment is to change. `false` when the process is to end.
     fn read(&mut self, queues: &mut Queues, sink: &Sink) -> Result<bool, StreamError> {
         let (settings, shared) = (self.settings, self.shared);
+        let view: &Queues = queues;
         let (ended, reached, mut unread) = std::thread::scope(|scope| {
             let mut pipe = Pipe::open(scope, sink, (settings, shared));
-            let mut merge = Merge::new(queues, settings.kafka.partition_wait.0);
-            let ended = self.score(&mut pipe, (&mut merge, queues));
+            let mut merge = Merge::new(view, settings.kafka.partition_wait.0);
+            let ended = self.score(&mut pipe, (&mut merge, view));
             (ended, merge.positions(), merge.unread())
         });
         queues.read_up_to(&reached);

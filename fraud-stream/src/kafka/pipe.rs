@@ -63,11 +63,6 @@ impl<'a> Pipe<'a> {
         self.spare.pop().unwrap_or_default()
     }
 
-    /// Batches handed over and not in yet.
-    pub(super) fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-
     /// Takes records until there are enough, or the first has waited long enough and nothing is being committed: a
     /// batch that could not go yet may as well grow.
     pub(super) fn collect<'q>(

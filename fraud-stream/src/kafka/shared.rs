@@ -65,9 +65,9 @@ impl Keeper {
     /// Connects to the store of the settings.
     ///
     /// # Errors
-    /// [`StreamError::Store`], [`StreamError::Secret`].
+    /// [`StreamError::Store`]; a store that does not answer yet may do so later.
     pub(super) fn new(settings: &StreamSettings) -> Result<Self, StreamError> {
-        let store = BlockingRedisStore::connect(settings.shared_store()?).map_err(StoreError::from)?;
+        let store = settings.store.redis().and_then(BlockingRedisStore::connect).map_err(StoreError::from)?;
         Ok(Self {
             store,
             waiting: Waiting::of(settings),
@@ -267,8 +267,10 @@ impl Call {
     fn add(&mut self, row: Row) {
         let transaction = &row.transaction;
         for (key, latest) in [&transaction.customer_id, &transaction.terminal_id].into_iter().zip(&mut self.latest) {
-            let latest = latest.entry_ref(key).or_insert(i64::MIN);
-            *latest = (*latest).max(transaction.time);
+            match latest.get_mut(key) {
+                Some(latest) => *latest = (*latest).max(transaction.time),
+                None => drop(latest.insert(key.clone(), transaction.time)),
+            }
         }
         self.rows.push(row);
     }

@@ -84,6 +84,12 @@ impl Kafka {
         script("kill", self.home.path(), false);
     }
 
+    /// Sends the broker's process a signal, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(self.home.path().join("pid")).unwrap();
+        assert!(Command::new("kill").arg(format!("-{name}")).arg(pid.trim()).status().unwrap().success());
+    }
+
     pub fn restart(&self) {
         script("start", self.home.path(), false);
     }
@@ -130,6 +136,43 @@ fn script(command: &str, home: &Path, secure: bool) -> String {
     let output = script.output().unwrap();
     assert!(output.status.success(), "kafka.sh {command}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A Redis of one's own with an empty store in it; gone when dropped.
+pub struct Redis {
+    home: tempfile::TempDir,
+    pub url: String,
+}
+
+impl Redis {
+    pub fn start(prefix: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let url = format!("redis://{}", Self::script("start", home.path()));
+        let settings = fraud_core::store::redis::RedisSettings {
+            prefix: prefix.to_owned(),
+            ..fraud_core::store::redis::RedisSettings::new(&url)
+        };
+        fraud_core::store::redis::BlockingRedisStore::begin(settings).unwrap();
+        Self { home, url }
+    }
+
+    /// Sends the server's process a signal, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(self.home.path().join("pid")).unwrap();
+        assert!(Command::new("kill").arg(format!("-{name}")).arg(pid.trim()).status().unwrap().success());
+    }
+
+    fn script(command: &str, home: &Path) -> String {
+        let output = Command::new(root().join("scripts/redis.sh")).arg(command).arg(home).output().unwrap();
+        assert!(output.status.success(), "redis.sh {command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        Self::script("remove", self.home.path());
+    }
 }
 
 /// Topics and settings of one test.
@@ -242,6 +285,13 @@ pub struct Instance {
 impl Instance {
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Memory of the process that is in RAM.
+    pub fn resident_mebibytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
     }
 
     /// `kill -9`.
@@ -588,15 +638,30 @@ pub fn set_offset(world: &World, offset: i64) {
     consumer.commit(&list, rdkafka::consumer::CommitMode::Sync).unwrap();
 }
 
-/// The group's offsets of a topic's partitions; 0 where there is none.
-pub fn committed(brokers: &str, group: &str, topic: &str, partitions: i32) -> Vec<i64> {
-    let consumer: BaseConsumer =
-        ClientConfig::new().set("bootstrap.servers", brokers).set("group.id", group).create().unwrap();
-    let mut list = TopicPartitionList::new();
-    for partition in 0..partitions {
-        list.add_partition(topic, partition);
+/// Asks for a world's group's offsets of a topic.
+pub struct Offsets {
+    consumer: BaseConsumer,
+    topic: String,
+    partitions: u32,
+}
+
+impl Offsets {
+    pub fn of(world: &World, topic: &str) -> Self {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &world.kafka.address).set("group.id", &world.name);
+        Self { consumer: config.create().unwrap(), topic: topic.to_owned(), partitions: world.partitions }
     }
-    let Ok(answer) = consumer.committed_offsets(list, Duration::from_secs(20)) else { return vec![0; 6] };
-    let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
-    answer.elements().iter().map(|element| offset(element.offset())).collect()
+
+    /// The next offset of each partition, 0 where nothing is committed; also while the broker does not answer.
+    pub fn committed(&self) -> Vec<i64> {
+        let mut list = TopicPartitionList::new();
+        for partition in 0..self.partitions {
+            list.add_partition(&self.topic, i32::try_from(partition).unwrap());
+        }
+        let Ok(answer) = self.consumer.committed_offsets(list, Duration::from_secs(20)) else {
+            return vec![0; self.partitions as usize];
+        };
+        let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
+        answer.elements().iter().map(|element| offset(element.offset())).collect()
+    }
 }
