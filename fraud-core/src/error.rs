@@ -393,6 +393,77 @@ pub enum StoreError {
     /// The plan looks further back than the store keeps events.
     #[error(transparent)]
     Feature(#[from] FeatureError),
+    /// The shared store did not answer, or must not be asked. Nothing of the transaction counts; sent again, it
+    /// takes up whatever a broken attempt left.
+    #[error(transparent)]
+    Shared(#[from] SharedStoreError),
+}
+
+/// Why a shared store cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SharedStoreError {
+    /// No connection, or no answer in time.
+    #[error("the store at {address} cannot be reached ({problem}): see that it runs; it is asked again by itself")]
+    Unreachable {
+        /// Where it was looked for, without credentials.
+        address: String,
+        /// What happened.
+        problem: String,
+    },
+    /// An address, user or password that cannot be used.
+    #[error("`store.redis.{key}`: {problem}")]
+    Settings {
+        /// The setting, for example `url`.
+        key: &'static str,
+        /// What is wrong with it, and what to change.
+        problem: String,
+    },
+    /// The server holds no store: it is new, was emptied, or is another one.
+    #[error(
+        "the server at {address} holds no store under the prefix `{prefix}`: an empty one must not pass for customers \
+         without history; begin one with `fraud-api store init`, or fill one with `fraud-stream replay --store`"
+    )]
+    NoStore {
+        /// Where.
+        address: String,
+        /// The prefix of its keys.
+        prefix: String,
+    },
+    /// The server holds another store than the one known.
+    #[error(
+        "the store has the epoch `{found}`, not `{expected}`: it was emptied or exchanged; bring the old one back, or \
+         restart with `store.redis.epoch` as the new one says"
+    )]
+    OtherStore {
+        /// The epoch known since the start, or set.
+        expected: String,
+        /// The epoch found; `none` where there is none.
+        found: String,
+    },
+    /// The server would throw away keys when memory is short.
+    #[error(
+        "the server's maxmemory-policy is `{policy}`: it would forget customers without a word; \
+         set `maxmemory-policy noeviction`"
+    )]
+    Evicts {
+        /// The policy found.
+        policy: String,
+    },
+    /// There is a store already.
+    #[error(
+        "there is a store already, with the epoch `{epoch}`: it is left as it is; take another `store.redis.prefix`"
+    )]
+    Exists {
+        /// Its epoch.
+        epoch: String,
+    },
+    /// The server answered something that this version does not understand.
+    #[error("the store's answer cannot be used: {problem}")]
+    Answer {
+        /// What came.
+        problem: String,
+    },
 }
 
 /// A snapshot that could not be written or taken over. Nothing was changed.

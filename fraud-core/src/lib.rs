@@ -13,7 +13,8 @@
 //! - [`policy`]: thresholds and rules.
 //! - [`Scorer`]: the whole path; [`SharedScorer`] exchanges it while others score.
 //!
-//! The library knows no HTTP, Kafka, clock, environment or telemetry. Everything here is synchronous.
+//! The library knows no HTTP, Kafka, clock, environment or telemetry. Everything here is synchronous, but for
+//! `store::redis` (feature `redis`), the store that several processes share.
 #![deny(missing_docs)]
 
 pub mod assessment;
@@ -27,6 +28,8 @@ pub mod policy;
 pub mod scorer;
 #[cfg(feature = "service")]
 pub mod service;
+#[cfg(feature = "redis")]
+pub mod store;
 pub mod transaction;
 
 pub use assessment::{Assessment, Decision, DecisionSource, ModelType, Reason, RiskLevel};

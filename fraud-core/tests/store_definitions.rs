@@ -1,12 +1,14 @@
-//! The embedded store gives what the definitions say, whatever comes in whatever order.
+//! Every store gives what the definitions say, whatever comes in whatever order.
 
+mod store_driver;
 mod store_reference;
 
 use fraud_core::features::{
-    Aggregate, FeatureDefinition, FeaturePlan, FeatureSet, KeyKind, Label, MemoryStore, Profile, Source, StoreSettings,
+    Aggregate, FeatureDefinition, FeaturePlan, FeatureSet, KeyKind, Label, Profile, Source, StoreSettings,
 };
 use fraud_core::transaction::Transaction;
 use proptest::prelude::*;
+use store_driver::{Driver, Kind};
 use store_reference::{Reference, identifier, transaction};
 
 const AGGREGATES: [Aggregate; 8] = [
@@ -130,21 +132,21 @@ fn cases() -> impl Strategy<Value = (StoreSettings, Vec<FeaturePlan>, Vec<Action
 
 /// Both stores, side by side.
 struct Pair {
-    store: MemoryStore,
+    store: Box<dyn Driver>,
     reference: Reference,
+    settings: StoreSettings,
     sent: Vec<Transaction>,
     next: i64,
-    folder: tempfile::TempDir,
 }
 
 impl Pair {
-    fn new(settings: &StoreSettings) -> Self {
+    fn new(kind: Kind, settings: &StoreSettings) -> Self {
         Self {
-            store: MemoryStore::new(settings.clone()),
+            store: store_driver::store(kind, settings),
             reference: Reference::new(settings.clone()),
+            settings: settings.clone(),
             sent: Vec::new(),
             next: 0,
-            folder: tempfile::tempdir().expect("a folder"),
         }
     }
 
@@ -193,33 +195,54 @@ impl Pair {
                 assert_eq!(found, self.reference.label(&tx.transaction_id, label), "{tx:?} {label:?}");
             }
             Action::Restart { history, shards } => {
-                let path = self.folder.path().join("store");
-                let meta = now.to_le_bytes();
-                let info = self.store.snapshot(&path, &meta).expect("a snapshot");
-                assert_eq!(info.events, self.reference.kept() as u64);
-                let mut settings = self.store.settings().clone();
+                let mut settings = self.settings.clone();
                 settings.shards = *shards;
                 if let Some(history) = history {
                     let least = plans.iter().map(|plan| plan.profile().history()).max().unwrap_or(1);
                     settings.history = (*history).max(least).max(1);
                 }
-                let (store, found) = MemoryStore::restore(&path, settings.clone()).expect("a store");
-                assert_eq!(found, meta);
-                self.store = store;
-                self.reference = self.reference.restored(settings);
+                if let Some(store) = self.store.restarted(&settings) {
+                    self.store = store;
+                    self.reference = self.reference.restored(settings.clone());
+                    self.settings = settings;
+                }
             }
         }
     }
 }
 
+fn run(kind: Kind, (settings, plans, actions): &(StoreSettings, Vec<FeaturePlan>, Vec<Action>)) {
+    let mut pair = Pair::new(kind, settings);
+    for action in actions {
+        pair.run(plans, action);
+    }
+}
+
+fn some(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, max_shrink_iters: 20_000, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(some(256))]
 
     #[test]
-    fn whatever_comes_profiles_are_as_defined((settings, plans, actions) in cases()) {
-        let mut pair = Pair::new(&settings);
-        for action in &actions {
-            pair.run(&plans, action);
-        }
+    fn whatever_comes_profiles_are_as_defined(case in cases()) {
+        run(Kind::Embedded, &case);
+    }
+}
+
+#[cfg(feature = "redis")]
+proptest! {
+    // A round trip each: fewer, and another few with each run.
+    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..some(12) })]
+
+    #[test]
+    fn whatever_comes_profiles_on_redis_are_as_defined(case in cases()) {
+        run(Kind::Redis, &case);
+    }
+
+    #[test]
+    fn whatever_comes_replicas_on_one_redis_give_the_profiles_of_one_store(case in cases()) {
+        run(Kind::Replicas, &case);
     }
 }

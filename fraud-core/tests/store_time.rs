@@ -1,10 +1,12 @@
 //! Time without bounds: decades between two payments, both ends of the calendar.
 
+mod store_driver;
 mod store_reference;
 
 use fraud_core::features::{FeaturePlan, FeatureSet, Label, MemoryStore, Profile, StoreSettings};
 use fraud_core::transaction::{MAX_TIME, MIN_TIME};
 use proptest::prelude::*;
+use store_driver::Kind;
 use store_reference::{Reference, transaction};
 
 const YEAR: i64 = 31_557_600;
@@ -19,8 +21,8 @@ fn settings() -> StoreSettings {
     StoreSettings { shards: 2, ..StoreSettings::default() }
 }
 
-fn run(start: i64, steps: &[(i64, i64, bool)]) {
-    let (plan, store) = (plan(), MemoryStore::new(settings()));
+fn run(kind: Kind, start: i64, steps: &[(i64, i64, bool)]) {
+    let (plan, store) = (plan(), store_driver::store(kind, &settings()));
     let mut reference = Reference::new(settings());
     let mut profile = Profile::default();
     let mut time = start;
@@ -39,13 +41,18 @@ fn run(start: i64, steps: &[(i64, i64, bool)]) {
     }
 }
 
-#[test]
-fn the_ends_of_the_calendar() {
+fn the_ends_of_the_calendar(kind: Kind) {
     let span = MAX_TIME - MIN_TIME;
-    run(MIN_TIME, &[(0, 0, true), (1, 0, true), (span, 0, true), (-1, 0, false), (-span, 0, false), (0, 1, false)]);
-    run(MAX_TIME, &[(0, 0, true), (-86_400, 0, true), (-86_400, 1, true), (-span, 0, false)]);
-    run(0, &[(-5, 0, true), (5, 0, true), (1 << 32, 0, true), (-1, 0, true), (3, 0, false)]);
+    run(
+        kind,
+        MIN_TIME,
+        &[(0, 0, true), (1, 0, true), (span, 0, true), (-1, 0, false), (-span, 0, false), (0, 1, false)],
+    );
+    run(kind, MAX_TIME, &[(0, 0, true), (-86_400, 0, true), (-86_400, 1, true), (-span, 0, false)]);
+    run(kind, 0, &[(-5, 0, true), (5, 0, true), (1 << 32, 0, true), (-1, 0, true), (3, 0, false)]);
 }
+
+on_every_store!(the_ends_of_the_calendar);
 
 #[test]
 fn two_thousand_years_of_two_payments_a_month() {
@@ -67,27 +74,32 @@ fn two_thousand_years_of_two_payments_a_month() {
     assert!(stats.events < 1_500 && stats.customers == 1, "{stats:?}");
 }
 
+fn steps() -> impl Strategy<Value = Vec<(i64, i64, bool)>> {
+    let step = prop_oneof![
+        6 => -90_000..90_000_i64,
+        3 => 0..40 * 86_400_i64,
+        1 => -60 * YEAR..140 * YEAR,
+        1 => ((1_i64 << 31) - 100)..((1_i64 << 31) + 100),
+        1 => ((3_i64 << 30) - (1 << 30) - 100)..((3_i64 << 30) + 100),
+    ];
+    proptest::collection::vec((step, 0..3_i64, any::<bool>()), 1..80)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn steps_of_any_size(
-        start in MIN_TIME..MAX_TIME,
-        steps in proptest::collection::vec(
-            (
-                prop_oneof![
-                    6 => -90_000..90_000_i64,
-                    3 => 0..40 * 86_400_i64,
-                    1 => -60 * YEAR..140 * YEAR,
-                    1 => ((1_i64 << 31) - 100)..((1_i64 << 31) + 100),
-                    1 => ((3_i64 << 30) - (1 << 30) - 100)..((3_i64 << 30) + 100),
-                ],
-                0..3_i64,
-                any::<bool>(),
-            ),
-            1..80,
-        ),
-    ) {
-        run(start, &steps);
+    fn steps_of_any_size(start in MIN_TIME..MAX_TIME, steps in steps()) {
+        run(Kind::Embedded, start, &steps);
+    }
+}
+
+#[cfg(feature = "redis")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn steps_of_any_size_on_redis(start in MIN_TIME..MAX_TIME, steps in steps()) {
+        run(Kind::Redis, start, &steps);
     }
 }

@@ -3,8 +3,8 @@
 mod catalogue;
 mod definition;
 mod plan;
-mod profile;
-mod store;
+pub(crate) mod profile;
+pub(crate) mod store;
 
 pub use definition::{Aggregate, Calendar, FeatureDefinition, FeatureSet, KeyKind, MAX_SPAN_SECONDS, Source};
 pub use plan::FeaturePlan;

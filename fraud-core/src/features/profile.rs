@@ -84,6 +84,12 @@ impl ProfilePlan {
         Self { windows: windows.into(), history, fingerprint }
     }
 
+    /// A plan that asks nothing.
+    #[cfg(feature = "redis")]
+    pub(crate) fn nothing() -> Self {
+        Self::new(Vec::new(), 0)
+    }
+
     /// A number that equal plans share, also between processes and versions.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {

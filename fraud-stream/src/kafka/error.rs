@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fraud_core::error::{ModelError, SnapshotError, StoreError};
+use fraud_core::error::{ModelError, SharedStoreError, SnapshotError, StoreError};
 use fraud_core::service::life::LifeError;
 use fraud_core::service::metrics::MetricsError;
 use fraud_core::service::settings::SettingsError;
@@ -143,6 +143,9 @@ impl StreamError {
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Kafka { .. } | Self::SessionOver { .. } | Self::NoTopic { .. } | Self::PartitionsLost => true,
+            Self::Store(StoreError::Shared(error)) => {
+                matches!(error, SharedStoreError::Unreachable { .. } | SharedStoreError::NoStore { .. })
+            }
             _ => false,
         }
     }

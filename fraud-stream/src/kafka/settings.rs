@@ -379,7 +379,6 @@ mod tests {
         let error = load(&[
             ("kafka.predictions_topic", "transactions-input"),
             ("kafka.batch_records", "0"),
-            ("store.kind", "redis"),
             ("test.crash_at", "somewhere"),
             ("kafka.security.username", "x"),
             ("kafka.security.ca_file", "/x"),
@@ -388,7 +387,6 @@ mod tests {
         for part in [
             "kafka.predictions_topic: is `transactions-input`, and so is `kafka.input_topic`",
             "kafka.batch_records",
-            "store.kind",
             "test.crash_at",
             "kafka.security.protocol: certificates are set",
         ] {

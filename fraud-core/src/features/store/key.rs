@@ -13,7 +13,7 @@ const TEXT: u64 = 1 << 63;
 ///
 /// Without the secret nobody can construct two texts with one key; by chance they meet once in 2⁶³ texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(super) struct Key {
+pub(crate) struct Key {
     pub low: u64,
     /// 0 for an integer.
     pub high: u64,
@@ -33,7 +33,7 @@ impl Key {
 
 /// What a store mixes into every key and hash, so that nobody can aim at a bucket. Rides in the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Secret {
+pub(crate) struct Secret {
     pub words: [u64; 5],
 }
 

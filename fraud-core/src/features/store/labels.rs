@@ -23,16 +23,16 @@ pub enum LabelOutcome {
 
 /// When a transaction was known to be fraud: from `from` on, until before `until` (`i64::MAX`: to this day).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Interval {
+pub(crate) struct Interval {
     pub from: i64,
     pub until: i64,
 }
 
 /// All labels of one transaction, by time, one for each.
-pub(super) type History = Vec<(i64, bool)>;
+pub(crate) type History = Vec<(i64, bool)>;
 
 /// Adds a label; whether that changed anything.
-pub(super) fn add(history: &mut History, label: Label) -> bool {
+pub(crate) fn add(history: &mut History, label: Label) -> bool {
     match history.binary_search_by_key(&label.observed_at, |(observed_at, _)| *observed_at) {
         Err(at) => {
             history.insert(at, (label.observed_at, label.fraud));
@@ -49,7 +49,7 @@ pub(super) fn add(history: &mut History, label: Label) -> bool {
 }
 
 /// The times at which a history says fraud.
-pub(super) fn intervals(history: &[(i64, bool)]) -> Vec<Interval> {
+pub(crate) fn intervals(history: &[(i64, bool)]) -> Vec<Interval> {
     let mut found = Vec::new();
     let mut open: Option<i64> = None;
     for (observed_at, fraud) in history {

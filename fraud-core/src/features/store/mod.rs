@@ -6,19 +6,19 @@
 
 mod frauds;
 mod ids;
-mod key;
+pub(crate) mod key;
 mod keys;
-mod labels;
+pub(crate) mod labels;
 mod observe;
-mod replies;
+pub(crate) mod replies;
 mod series;
 mod settings;
-mod snapshot;
+pub(crate) mod snapshot;
 mod stats;
-mod sums;
+pub(crate) mod sums;
 mod tree;
-mod varint;
-mod windows;
+pub(crate) mod varint;
+pub(crate) mod windows;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -155,6 +155,12 @@ impl MemoryStore {
     #[must_use]
     pub fn settings(&self) -> &StoreSettings {
         &self.settings
+    }
+
+    /// What is mixed into every key.
+    #[cfg(feature = "redis")]
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     /// The store's time: the greatest event time recorded, in Unix seconds.

@@ -13,7 +13,7 @@ use super::series::Limits;
 use super::snapshot::Kept;
 use super::windows::{View, offset};
 use super::{Core, MemoryStore, NEVER, Shard};
-use crate::error::{FeatureError, StoreError};
+use crate::error::StoreError;
 use crate::features::profile::{Profile, ProfilePlan};
 use crate::transaction::{Id, Transaction};
 
@@ -88,7 +88,7 @@ impl MemoryStore {
         plan: &ProfilePlan,
         (record, out): (bool, &mut Profile),
     ) -> Result<(), StoreError> {
-        self.check_history(plan)?;
+        self.settings.check_history(plan)?;
         let keys = TransactionKeys {
             id: self.hashed(&transaction.transaction_id),
             customer: self.hashed(&transaction.customer_id),
@@ -112,18 +112,6 @@ impl MemoryStore {
             _ => 0,
         };
         result
-    }
-
-    fn check_history(&self, plan: &ProfilePlan) -> Result<(), StoreError> {
-        let kept_seconds = self.settings.history;
-        if plan.history() <= kept_seconds {
-            return Ok(());
-        }
-        let longest = plan.windows().iter().max_by_key(|spec| spec.window + spec.delay);
-        let name = longest.map_or_else(String::new, |spec| {
-            format!("{:?} window of {} s, delay {} s", spec.key, spec.window, spec.delay).to_lowercase()
-        });
-        Err(FeatureError::TooMuchHistory { name, needed_seconds: plan.history(), kept_seconds }.into())
     }
 
     fn hashed(&self, id: &Id) -> Hashed {

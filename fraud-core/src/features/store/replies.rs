@@ -135,7 +135,8 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-fn encode(plan: &ProfilePlan, profile: &Profile, out: &mut Vec<u8>) {
+/// A profile in bytes; [`decode`] needs the same plan.
+pub(crate) fn encode(plan: &ProfilePlan, profile: &Profile, out: &mut Vec<u8>) {
     let flag = |set: bool, bit: u64| if set { bit } else { 0 };
     let flags = flag(profile.history_complete, COMPLETE) | flag(profile.approximate, APPROXIMATE);
     varint::put(out, u128::from(flags));
@@ -156,7 +157,8 @@ fn encode(plan: &ProfilePlan, profile: &Profile, out: &mut Vec<u8>) {
     }
 }
 
-fn decode(plan: &ProfilePlan, bytes: &[u8], out: &mut Profile) -> Option<()> {
+/// Reads what [`encode`] wrote; `None` for anything else.
+pub(crate) fn decode(plan: &ProfilePlan, bytes: &[u8], out: &mut Profile) -> Option<()> {
     let mut reader = Reader::new(bytes);
     let flags = reader.u64()?;
     out.windows.clear();

@@ -1,5 +1,8 @@
 //! What a store keeps, and how much.
 
+use crate::error::FeatureError;
+use crate::features::profile::ProfilePlan;
+
 /// Settings of a [`MemoryStore`](super::MemoryStore). Values out of range are moved to its nearer end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSettings {
@@ -36,7 +39,7 @@ impl Default for StoreSettings {
 }
 
 impl StoreSettings {
-    pub(super) fn in_range(self) -> Self {
+    pub(crate) fn in_range(self) -> Self {
         Self {
             history: self.history.clamp(1, 180 * 86_400),
             lateness: self.lateness.min(366 * 86_400),
@@ -47,7 +50,20 @@ impl StoreSettings {
     }
 
     /// Seconds for which an event is kept.
-    pub(super) fn kept(&self) -> i64 {
+    pub(crate) fn kept(&self) -> i64 {
         i64::from(self.history) + i64::from(self.lateness)
+    }
+
+    /// Refuses a plan that looks back further than is kept.
+    pub(crate) fn check_history(&self, plan: &ProfilePlan) -> Result<(), FeatureError> {
+        let kept_seconds = self.history;
+        if plan.history() <= kept_seconds {
+            return Ok(());
+        }
+        let longest = plan.windows().iter().max_by_key(|spec| spec.window + spec.delay);
+        let name = longest.map_or_else(String::new, |spec| {
+            format!("{:?} window of {} s, delay {} s", spec.key, spec.window, spec.delay).to_lowercase()
+        });
+        Err(FeatureError::TooMuchHistory { name, needed_seconds: plan.history(), kept_seconds })
     }
 }

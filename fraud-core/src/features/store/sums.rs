@@ -2,7 +2,7 @@
 
 /// Which sums are wanted; the count and the latest second always are.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     pub sum: bool,
     pub squares: bool,
     pub extremes: bool,
@@ -14,7 +14,7 @@ impl Wanted {
 
 /// Exact sums over transactions. Amounts in 1/10,000 of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sums {
+pub(crate) struct Sums {
     pub count: u64,
     pub sum: u128,
     pub squares: u128,
@@ -78,7 +78,7 @@ fn square(amount: u64) -> u128 {
 }
 
 /// A place in time of a series.
-pub(super) trait Cell: Copy {
+pub(crate) trait Cell: Copy {
     /// Whether every cell is one transaction.
     const SINGLE: bool;
     /// Second, counted from the store's base.

@@ -1,9 +1,9 @@
 //! Whole numbers in as many bytes as they need, seven bits to each, lowest first.
 
 /// Most bytes of a 64-bit number.
-pub(super) const MAX_LEN: usize = 10;
+pub(crate) const MAX_LEN: usize = 10;
 
-pub(super) fn put(out: &mut Vec<u8>, mut value: u128) {
+pub(crate) fn put(out: &mut Vec<u8>, mut value: u128) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -12,13 +12,13 @@ pub(super) fn put(out: &mut Vec<u8>, mut value: u128) {
 }
 
 /// Small numbers of either sign to small ones without.
-pub(super) fn put_signed(out: &mut Vec<u8>, value: i64) {
+pub(crate) fn put_signed(out: &mut Vec<u8>, value: i64) {
     put(out, u128::from(value.cast_unsigned() << 1 ^ (value >> 63).cast_unsigned()));
 }
 
 /// Reads from bytes that may be anything: `None` where they end early or a number is too great.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
 }
 

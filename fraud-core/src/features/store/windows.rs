@@ -8,7 +8,7 @@ use crate::features::profile::{Profile, ProfilePlan, WindowSpec, WindowStats};
 
 /// From where, and at what moment, the windows look.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct View {
+pub(crate) struct View {
     /// Event time of the transaction, in Unix seconds.
     pub time: i64,
     /// What it is about.
@@ -41,7 +41,7 @@ impl View {
     }
 
     /// Fills in the windows of a profile, and whether they are approximate.
-    pub fn fill(&self, plan: &ProfilePlan, keys: [Option<&Entry>; 2], out: &mut Profile) {
+    pub(super) fn fill(&self, plan: &ProfilePlan, keys: [Option<&Entry>; 2], out: &mut Profile) {
         let [customer, terminal] = keys;
         out.windows.clear();
         out.approximate = false;
@@ -81,7 +81,7 @@ impl View {
     }
 
     /// The statistics that are asked for, the transaction itself among them where the window has no delay.
-    fn stats(&self, spec: &WindowSpec, stored: &Sums, frauds: u64) -> WindowStats {
+    pub(crate) fn stats(&self, spec: &WindowSpec, stored: &Sums, frauds: u64) -> WindowStats {
         let needs = spec.needs;
         let mut sums = *stored;
         if spec.delay == 0 && !self.recorded {
@@ -152,6 +152,6 @@ impl Walk {
 }
 
 /// A Unix second, counted from `base`; what lies outside of 32 bits, at their ends.
-pub(super) fn offset(base: i64, time: i64) -> u32 {
+pub(crate) fn offset(base: i64, time: i64) -> u32 {
     u32::try_from(time.saturating_sub(base).max(0)).unwrap_or(u32::MAX)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{Problems, Span};
+use crate::features::StoreSettings;
 
 /// Where the model comes from. Without `path` and `url` it is the embedded one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -84,17 +85,50 @@ pub struct PolicySettings {
 pub enum StoreKind {
     /// In this process.
     #[default]
-    Memory,
+    Embedded,
     /// In a Redis that several replicas share.
     Redis,
+}
+
+/// The Redis that holds the store, with `store.kind = "redis"`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisSection {
+    /// `redis://host:port`, or `rediss://…` for TLS; without user and password.
+    pub url: String,
+    /// The user of Redis' access lists.
+    pub username: Option<String>,
+    /// File with the password.
+    pub password_file: Option<PathBuf>,
+    /// What all keys begin with.
+    pub prefix: String,
+    /// How long one call may take, connecting included.
+    pub timeout: Span,
+    /// The only store epoch accepted; without it, whatever the first connection finds.
+    pub epoch: Option<String>,
+}
+
+impl Default for RedisSection {
+    fn default() -> Self {
+        Self {
+            url: "redis://127.0.0.1:6379".to_owned(),
+            username: None,
+            password_file: None,
+            prefix: "fraud".to_owned(),
+            timeout: Span::millis(200),
+            epoch: None,
+        }
+    }
 }
 
 /// The store of transactions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreSection {
-    /// `memory` or `redis`.
+    /// `embedded` or `redis`.
     pub kind: StoreKind,
+    /// Where the Redis is, for that kind.
+    pub redis: RedisSection,
     /// How far back features may look (delay + window).
     pub history: Span,
     /// How late an event may come and still be recorded.
@@ -116,7 +150,8 @@ pub struct StoreSection {
 impl Default for StoreSection {
     fn default() -> Self {
         Self {
-            kind: StoreKind::Memory,
+            kind: StoreKind::Embedded,
+            redis: RedisSection::default(),
             history: Span::seconds(37 * 86_400),
             lateness: Span::seconds(86_400),
             dedupe: Span::seconds(48 * 3_600),
@@ -130,6 +165,19 @@ impl Default for StoreSection {
 }
 
 impl StoreSection {
+    /// What is kept, how long, and within which limits.
+    #[must_use]
+    pub fn settings(&self) -> StoreSettings {
+        StoreSettings {
+            history: self.history.whole_seconds(),
+            lateness: self.lateness.whole_seconds(),
+            dedupe: self.dedupe.whole_seconds(),
+            max_cells_per_key: self.max_cells_per_key as usize,
+            max_bytes: self.max_bytes,
+            ..StoreSettings::default()
+        }
+    }
+
     /// Adds what is out of bounds.
     pub fn check(&self, problems: &mut Problems) {
         let days = |span: Span| span.0.as_secs() as f64 / 86_400.0;
@@ -137,6 +185,17 @@ impl StoreSection {
         problems.require(days(self.lateness) <= 90.0, "store.lateness", "must be at most 90d");
         problems.require(self.max_cells_per_key >= 60, "store.max_cells_per_key", "must be at least 60");
         problems.require(self.max_bytes >= 1 << 20, "store.max_bytes", "must be at least 1048576");
+        if self.kind == StoreKind::Redis {
+            #[cfg(feature = "redis")]
+            self.redis.check(problems);
+            #[cfg(not(feature = "redis"))]
+            problems.add("store.kind", "this build has no Redis (feature `redis`)");
+            let local = [("store.snapshot_path", &self.snapshot_path), ("store.load_state", &self.load_state)];
+            for (key, _) in local.into_iter().filter(|(_, path)| path.is_some()) {
+                problems
+                    .add(key, "is of the embedded store: a Redis keeps its own (`fraud-api store init --load-state`)");
+            }
+        }
     }
 }
 

@@ -8,10 +8,16 @@ use hashbrown::HashMap;
 
 use super::super::ids::{Event, View};
 use super::super::key::Key;
+#[cfg(feature = "redis")]
+use super::super::keys::Keys;
 use super::super::replies::Record;
 use super::super::{Core, MemoryStore, Shard, varint};
+#[cfg(feature = "redis")]
+use super::Kept;
 use super::file::MAX_BLOCK;
 use super::written_time;
+#[cfg(feature = "redis")]
+use crate::transaction::Amount;
 
 /// Payloads are handed on from this size; a record more still fits in a block.
 const FLUSH: usize = MAX_BLOCK / 4;
@@ -97,6 +103,33 @@ impl MemoryStore {
             keep_from: self.keep_from(core, now),
             now,
             earliest: self.earliest.load(Ordering::Acquire),
+        }
+    }
+
+    /// Shows every kept transaction of a store that nobody else uses.
+    #[cfg(feature = "redis")]
+    pub(crate) fn each_kept(&self, visit: &mut dyn FnMut(Kept<'_>)) {
+        let cut = self.cut(&self.core.read());
+        let key_of = |shards: &[Shard<Keys>], over_all: u32| {
+            let (shard, number) = self.in_shard(over_all);
+            let keys = shards.get(shard)?.0.lock();
+            keys.entry(number).map(|entry| entry.key)
+        };
+        for view in &cut.shards {
+            let replies = reply_index(view);
+            for (slot, id, event) in events(view).filter(|(_, _, event)| event.time >= cut.keep_from) {
+                let customer = key_of(&self.customers, event.customer);
+                let terminal = key_of(&self.terminals, event.terminal);
+                let amount = i64::try_from(event.amount()).ok().and_then(Amount::from_units);
+                let (Some(customer), Some(terminal), Some(amount)) = (customer, terminal, amount) else { continue };
+                let time = cut.base + i64::from(event.time);
+                let labels = match event.has_history() {
+                    true => view.histories.get(&slot).cloned().unwrap_or_default(),
+                    false => event.label(time).into_iter().collect(),
+                };
+                let reply = replies.get(&slot).map(|record| (record.plan, record.profile));
+                visit(Kept { id, customer, terminal, time, amount, labels, reply });
+            }
         }
     }
 

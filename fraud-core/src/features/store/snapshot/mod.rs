@@ -8,7 +8,7 @@ mod body;
 mod file;
 mod read;
 
-pub(super) use read::Kept;
+pub(crate) use read::Kept;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

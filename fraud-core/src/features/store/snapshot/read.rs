@@ -10,7 +10,7 @@ use super::body::{flag, kind};
 use crate::transaction::{Amount, MAX_TIME, MIN_TIME};
 
 /// A kept transaction, on its way into a store.
-pub(in super::super) struct Kept<'a> {
+pub(crate) struct Kept<'a> {
     pub id: Key,
     pub customer: Key,
     pub terminal: Key,

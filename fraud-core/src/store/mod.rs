@@ -1,0 +1,3 @@
+//! Stores outside of the process.
+
+pub mod redis;
