@@ -19,6 +19,10 @@ test: ## every behaviour once
 test-all: ## the long runs as well
 	@scripts/test.sh --all
 
+.PHONY: deploy-test
+deploy-test: ## everything under deploy/: manifests, settings, policies, alerts, images' recipes
+	@scripts/test.sh --only deploy
+
 .PHONY: lint
 lint: ## formatting, clippy, documentation, licences
 	@scripts/test.sh --only format,clippy,docs,deny

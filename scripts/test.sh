@@ -56,6 +56,7 @@ step package scripts/package.sh
 step training deploy/training/test.sh
 step demo    scripts/demo.sh
 long fuzz    scripts/fuzz.sh 60
+step deploy  scripts/deploy_test.sh
 step deny    scripts/deny.sh
 
 printf '\nAll checks passed in %d s.\n%d passed, 0 failed\n' $((SECONDS - begin)) "$passed"

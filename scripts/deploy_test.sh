@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Everything under deploy/, checked: each part is a step of its own. Installs what is lacking.
+#   scripts/deploy_test.sh              all steps
+#   scripts/deploy_test.sh manifests …  some of them, by name
+# Steps: manifests  builds every kustomization; schemas, references, scaling, security, flows, settings, probes, sizes
+#        seeded     each of those checks seen failing on a mistake
+#        live       the real programs under the settings of the manifests: ports, paths, probes, the end
+#        checkov    policies, offline
+#        and, each by its own script: monitoring, docker, terraform, argocd, workflows, airflow, mlflow
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+
+only=("$@")
+passed=0
+step() { # name, command…
+  local name=$1; shift
+  if [ "${#only[@]}" -gt 0 ] && [[ " ${only[*]} " != *" $name "* ]]; then return 0; fi
+  local start=$SECONDS
+  printf '\n─ deploy: %s ─\n' "$name"
+  "$@" || { printf 'deploy: %s failed. Run it alone: scripts/deploy_test.sh %s\n' "$name" "$name" >&2; exit 1; }
+  passed=$((passed + 1))
+  printf '─ deploy: %s: %d s\n' "$name" $((SECONDS - start))
+}
+# Steps of other folders, as those bring them.
+optional() { # name, script, arguments…
+  local name=$1 script=$2; shift 2
+  if [ -x "$script" ]; then step "$name" "$script" "$@"; fi
+}
+
+python="$(deploy/tests/env.sh)"
+# kustomize 5 comes with kubectl; where the machine has none, or an old one, with the environment.
+if ! kubectl version --client 2>/dev/null | grep -q 'Kustomize Version: v5'; then KUBECTL="$(dirname "$python")/kubectl"; export KUBECTL; fi
+built="$(mktemp -d)"
+trap 'rm -rf "$built"' EXIT
+programs="${CARGO_TARGET_DIR:-target}/debug"
+export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$root/deploy/tests"
+
+# `|| return` everywhere: within a step bash does not end a function at a command that fails.
+binaries() {
+  cargo build --locked --quiet -p fraud-api -p fraud-stream -p fraud-loadgen
+}
+manifests() {
+  local ask=()
+  binaries || return
+  # A build without the shared store would only say so.
+  if "$programs/fraud-api" --print-config | grep -q 'store.redis'; then ask=(--binaries "$programs"); fi
+  "$python" -m deploy_check "${ask[@]}" --write "$built"
+}
+seeded() {
+  "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_seeded.py
+}
+live() {
+  binaries || return
+  BINARIES="$programs" "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_live.py
+}
+policies() { # folder
+  LOG_LEVEL=ERROR "$(dirname "$python")/checkov" --config-file deploy/tests/checkov.yaml -d "$1"
+}
+checkov() {
+  if [ -z "$(ls "$built")" ]; then "$python" -m deploy_check --write "$built" >/dev/null || return; fi
+  policies "$built" || return
+  # Seen failing: a privileged Pod must not pass.
+  mkdir "$built/seeded" || return
+  printf '%s\n' 'apiVersion: v1' 'kind: Pod' 'metadata: {name: bad, namespace: x}' \
+    'spec: {containers: [{name: a, image: a, securityContext: {privileged: true}}]}' >"$built/seeded/pod.yaml"
+  if policies "$built/seeded" >/dev/null; then echo "checkov lets a privileged Pod pass" >&2; return 1; fi
+  rm -r "$built/seeded"
+}
+
+step manifests manifests
+step seeded seeded
+step live live
+step checkov checkov
+optional monitoring scripts/monitoring.sh check
+optional docker deploy/docker/lint.sh
+optional terraform deploy/terraform/test.sh
+optional argocd deploy/argocd/test.sh
+optional workflows .github/lint.sh
+optional airflow deploy/airflow/check.sh
+optional mlflow deploy/mlflow/check.sh
+printf '\ndeploy: %d passed\n' "$passed"
