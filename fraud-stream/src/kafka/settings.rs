@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::security::SecuritySettings;
 
+/// Where the system says what it is called.
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+
 /// All settings of `fraud-stream run`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -283,9 +286,10 @@ impl StreamSettings {
         if !self.shares_store() {
             return kafka.transactional_id.clone();
         }
-        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        // Where there is no such file, `check` asks for a name.
+        let host = || std::fs::read_to_string(HOST_NAME).unwrap_or_default();
         let instance = if kafka.instance.is_empty() { host() } else { kafka.instance.clone() };
-        format!("{}-{instance}", kafka.transactional_id)
+        format!("{}-{}", kafka.transactional_id, instance.trim())
     }
 
     /// The labels' topic, where labels are read.
@@ -332,6 +336,8 @@ impl Settings for StreamSettings {
         let sized = (1..=64 << 20).contains(&kafka.max_message_bytes);
         problems.require(sized, "kafka.max_message_bytes", "must be from 1 to 67108864");
         problems.require(self.labels.max_unknown <= 10_000_000, "labels.max_unknown", "must be at most 10000000");
+        let named = !self.shares_store() || !kafka.instance.is_empty() || std::path::Path::new(HOST_NAME).exists();
+        problems.require(named, "kafka.instance", "is needed where the host's name cannot be read");
         let session = kafka.session_timeout >= Span::seconds(6) && kafka.session_timeout <= Span::seconds(300);
         problems.require(session, "kafka.session_timeout", "must be from 6s to 5m");
         if self.scorer.kind == ScorerKind::Http {

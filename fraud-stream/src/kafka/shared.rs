@@ -28,7 +28,7 @@ use super::waiting::Waiting;
 /// Transactions of one call at most.
 const MOST: usize = 1_024;
 /// How often the store is looked after.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The shared store, and the labels that wait.
 pub(super) struct Keeper {
