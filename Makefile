@@ -21,7 +21,7 @@ test-all: ## the long runs as well
 
 .PHONY: deploy-test
 deploy-test: ## everything under deploy/: manifests, settings, policies, alerts, images' recipes
-	@scripts/test.sh --only deploy
+	@scripts/test.sh --only deploy,monitoring,monitoring-live,packaging
 
 .PHONY: lint
 lint: ## formatting, clippy, documentation, licences

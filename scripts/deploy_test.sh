@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Everything under deploy/, checked: each part is a step of its own. Installs what is lacking.
+# The manifests under deploy/, checked. Installs what is lacking. Monitoring, images, Terraform and workflows have scripts of
+# their own; `make deploy-test` runs them all.
 #   scripts/deploy_test.sh              all steps
 #   scripts/deploy_test.sh manifests …  some of them, by name
 # Steps: manifests  builds every kustomization; schemas, references, scaling, security, flows, settings, probes, sizes
 #        seeded     each of those checks seen failing on a mistake
-#        live       the real programs under the settings of the manifests: ports, paths, probes, the end
+#        live       the real programs under the settings of the manifests: ports, paths, probes, a rollout under load; what the
+#                   demo's Prometheus scrapes and whom its Alertmanager calls
 #        checkov    policies, offline
-#        and, each by its own script: monitoring, docker, terraform, argocd, workflows, airflow, mlflow
+#        parts      only by name: the manifests' Redis and Kafka with a real redis-server and a real Kafka (a minute or two)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -22,12 +24,6 @@ step() { # name, command…
   passed=$((passed + 1))
   printf '─ deploy: %s: %d s\n' "$name" $((SECONDS - start))
 }
-# Steps of other folders, as those bring them.
-optional() { # name, script, arguments…
-  local name=$1 script=$2; shift 2
-  if [ -x "$script" ]; then step "$name" "$script" "$@"; fi
-}
-
 python="$(deploy/tests/env.sh)"
 # kustomize 5 comes with kubectl; where the machine has none, or an old one, with the environment.
 if ! kubectl version --client 2>/dev/null | grep -q 'Kustomize Version: v5'; then KUBECTL="$(dirname "$python")/kubectl"; export KUBECTL; fi
@@ -44,7 +40,7 @@ manifests() {
   local ask=()
   binaries || return
   # A build without the shared store would only say so.
-  if "$programs/fraud-api" --print-config | grep -q 'store.redis'; then ask=(--binaries "$programs"); fi
+  if "$programs/fraud-stream" run --check-config --set store.kind=redis >/dev/null 2>&1; then ask=(--binaries "$programs"); fi
   "$python" -m deploy_check "${ask[@]}" --write "$built"
 }
 seeded() {
@@ -52,7 +48,13 @@ seeded() {
 }
 live() {
   binaries || return
-  BINARIES="$programs" "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_live.py
+  scripts/monitoring.sh need || return
+  BINARIES="$programs" "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_live.py deploy/tests/test_demo.py
+}
+# Only when asked for: a Java virtual machine takes its time.
+parts() {
+  scripts/redis.sh need || return
+  "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_parts.py
 }
 policies() { # folder
   LOG_LEVEL=ERROR "$(dirname "$python")/checkov" --config-file deploy/tests/checkov.yaml -d "$1"
@@ -72,11 +74,5 @@ step manifests manifests
 step seeded seeded
 step live live
 step checkov checkov
-optional monitoring scripts/monitoring.sh check
-optional docker deploy/docker/lint.sh
-optional terraform deploy/terraform/test.sh
-optional argocd deploy/argocd/test.sh
-optional workflows .github/lint.sh
-optional airflow deploy/airflow/check.sh
-optional mlflow deploy/mlflow/check.sh
+if [ "${#only[@]}" -gt 0 ]; then step parts parts; fi
 printf '\ndeploy: %d passed\n' "$passed"

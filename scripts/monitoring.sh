@@ -1,8 +1,14 @@
 #!/usr/bin/env bash
-# The alert rules and the Alertmanager route, checked and tested. Installs what is lacking.
-#   scripts/monitoring.sh check            promtool: syntax and tests; amtool: syntax and routes
-#   scripts/monitoring.sh rules FOLDER     writes the PrometheusRules as plain rule files
-#   scripts/monitoring.sh need             only installs Prometheus and Alertmanager
+# The monitoring: rules, runbooks, routes and dashboards, built, checked, and seen at work. Installs what is lacking.
+#   scripts/monitoring.sh check            whether all of it is in order: promtool, amtool, and checks of our own
+#   scripts/monitoring.sh test             whether the checks find mistakes (seeded ones, one each)
+#   scripts/monitoring.sh mutants          whether the rules' tests notice every small change of a rule (2 CPU-minutes)
+#   scripts/monitoring.sh live             each rule and each panel on a real Prometheus that scrapes the real services
+#   scripts/monitoring.sh alerts           alerts provoked in the real services, through to a webhook (minutes)
+#   scripts/monitoring.sh generate         writes what is made of other files: operator/, dashboards/, alertmanager.webhook.yaml
+#   scripts/monitoring.sh rules FOLDER     copies the rule files
+#   scripts/monitoring.sh need             only installs Prometheus, Alertmanager and the Python environment
+# Example: scripts/monitoring.sh generate && scripts/monitoring.sh check
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=deploy/monitoring
@@ -19,34 +25,27 @@ need() {
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
-# A PrometheusRule's spec is a rule file, two columns to the right.
-rules() { # folder
-  mkdir -p "$1"
-  local file
-  for file in "$folder"/*.rule.yaml; do
-    awk '/^spec:/ {inside = 1; next} /^[^ #]/ {inside = 0} inside {sub(/^  /, ""); print}' "$file" \
-      >"$1/$(basename "${file%.rule.yaml}").rules.yaml"
-  done
+python() {
+  scripts/setup.sh python
+  local python
+  python="$(deploy/training/env.sh monitoring)"
+  PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$PWD/$folder" "$python" "$@"
 }
 
-check() {
-  need
-  work="$(mktemp -d)"
-  trap 'rm -rf "$work"' EXIT
-  rules "$work"
-  cp "$folder"/tests/*.test.yaml "$work"
-  promtool check rules "$work"/*.rules.yaml
-  promtool test rules "$work"/*.test.yaml
-  amtool check-config "$folder/alertmanager.yaml"
-  amtool config routes test --config.file="$folder/alertmanager.yaml" --verify.receivers=administrator \
-    alertname=AdminNotification_MaxScaleHighCPU severity=critical notify=administrator namespace=fraud
-  amtool config routes test --config.file="$folder/alertmanager.yaml" --verify.receivers=team \
-    alertname=FraudApiErrorRate severity=warning namespace=fraud
+# The real services, and the stand-in for a cluster, as debug builds; of the whole workspace at once, so that nothing is built
+# a second time with other features.
+programs() {
+  scripts/setup.sh build
+  cargo build --quiet --locked --workspace --features fraud-loadgen/kafka --bins --example stand_in_cluster
 }
 
 case "${1:-}" in
-  check) check ;;
-  rules) rules "${2:?a folder}" ;;
-  need) need ;;
-  *) sed -n '2,5p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 64 ;;
+  check) need; python -m fraud_monitoring check ;;
+  test) need; python -m unittest discover --quiet --start-directory "$folder/tests" ;;
+  mutants) need; python "$folder/tests/mutants.py" --quiet ;;
+  live | alerts) need; programs; python -m fraud_monitoring "$1" ;;
+  generate) python -m fraud_monitoring generate ;;
+  rules) mkdir -p "${2:?a folder}"; cp "$folder"/rules/*.rules.yaml "$2" ;;
+  need) need; python -c '' ;;
+  *) sed -n '2,11p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 64 ;;
 esac

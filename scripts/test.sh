@@ -55,8 +55,12 @@ step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --lo
 step package scripts/package.sh
 step training deploy/training/test.sh
 step demo    scripts/demo.sh
+step monitoring scripts/monitoring.sh test
+step monitoring-live scripts/monitoring.sh live
+long monitoring-mutants scripts/monitoring.sh mutants
 long fuzz    scripts/fuzz.sh 60
 step deploy  scripts/deploy_test.sh
+long deploy-parts scripts/deploy_test.sh parts
 step deny    scripts/deny.sh
 
 printf '\nAll checks passed in %d s.\n%d passed, 0 failed\n' $((SECONDS - begin)) "$passed"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
+from balancer import Balancer
 from deploy_check.build import DEPLOY, build
 from deploy_check.pods import workloads
 from deploy_check.settings import environment, file_text
@@ -111,6 +111,47 @@ def test_the_api_answers_its_probes_and_drains(tmp_path):
         assert probe(container, "livenessProbe", ports) == 200
         assert process.wait(PATIENCE) == 0, log.read_text()
         assert (tmp_path / "store.snapshot").exists()
+
+
+def test_a_rollout_loses_no_request(tmp_path):
+    """One replica is replaced under load, with open connections, as a rollout does it: forgotten by the balancer, preStop,
+    SIGTERM, drained. The times are the manifests' own."""
+    spec = next(w for w in workloads(build(DEPLOY / "prod")) if w.kind == "Deployment" and w.name == "fraud-api").containers[0]
+    wait = spec["lifecycle"]["preStop"]["sleep"]["seconds"]
+    ports = free_ports(4)
+    folders = [tmp_path / "old", tmp_path / "new"]
+
+    def replica(index):
+        folders[index].mkdir()
+        changes = {
+            "FRAUD__SERVER__BIND": f"127.0.0.1:{ports[2 * index]}",
+            "FRAUD__SERVER__MANAGEMENT": f"127.0.0.1:{ports[2 * index + 1]}",
+            "FRAUD__STORE__SNAPSHOT_PATH": str(folders[index] / "store.snapshot"),
+        }
+        return running("dev", "fraud-api", folders[index], changes)
+
+    with replica(0) as (old, _), replica(1) as (_, _):
+        for port in (ports[0], ports[2]):
+            until(lambda port=port: ask(port, "/health/ready")[0] == 200, "both ready")
+        service = Balancer([ports[0], ports[2]])
+        report = tmp_path / "load.json"
+        # Twice as long as the end takes, so that it is under load throughout.
+        arguments = ["--rate=100", "--duration=30s", "--connections=16", "--timeout=30s", f"--json={report}"]
+        command = [BINARIES / "fraud-loadgen", "run", f"--target=http://127.0.0.1:{service.port}", *arguments]
+        load = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            until(lambda: service.taken >= 4, "load is under way")
+            service.endpoints.remove(ports[0])
+            time.sleep(wait)
+            old.send_signal(signal.SIGTERM)
+            assert old.wait(PATIENCE) == 0
+            text, _ = load.communicate(timeout=120)
+        finally:
+            load.kill()
+            service.close()
+        answered = json.loads(report.read_text())
+        assert "failed 0, timed out 0, broken 0" in text, text
+        assert answered, text
 
 
 def test_the_stream_is_alive_but_not_ready_without_a_broker(tmp_path):

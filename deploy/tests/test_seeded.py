@@ -11,7 +11,7 @@ from deploy_check.__main__ import CHECKS, problems, unused
 from deploy_check.build import DEPLOY, BuildError, Bundle, build, kustomizations
 from deploy_check.quantity import parse
 
-BUILT = {name: build(DEPLOY / name) for name in ("dev", "prod", "cloud", "examples/prod-with-ingress")}
+BUILT = {name: build(DEPLOY / name) for name in ("dev", "prod", "cloud", "demo", "examples/prod-with-ingress")}
 
 
 def seeded(overlay, change):
@@ -175,6 +175,9 @@ MISTAKES = [
     ("network", "prod", at(NP, "fraud-redis", "spec/ingress/0/ports/0/port", 6380), "cannot reach StatefulSet/fraud-redis"),
     ("network", "prod", without("Pod", "fraud-store-init"), "nothing that begins its store"),
     ("network", "cloud", without(NP, "fraud-api-public"), "cannot reach Deployment/fraud-api on port 8000"),
+    ("network", "demo", without(NP, "attack"), "Deployment/alertmanager cannot reach Job/attack"),
+    ("network", "demo", without(NP, "scraped-by-prometheus"), "Deployment/prometheus cannot reach Deployment/fraud-api"),
+    ("network", "demo", without(NP, "grafana"), "Deployment/grafana cannot reach Deployment/prometheus"),
     # Settings.
     ("settings", "dev", environment(API, "FRAUD_CONFIG", "/etc/other.toml"), "is mounted from nowhere"),
     ("settings", "dev", environment(API, "FRAUD__STORE__SNAPSHOT_PATH", "/tmp/x"), "where nothing is mounted"),
@@ -196,7 +199,7 @@ MISTAKES = [
     ("probes", "prod", at(D, STREAM, f"{SPEC}/terminationGracePeriodSeconds", 5), "is killed after 5 s"),
     ("probes", "dev", at(D, API, "spec/strategy", {"type": "RollingUpdate"}), "must be Recreate"),
     ("probes", "dev", at(D, API, "spec/replicas", 2), "each would know a part"),
-    ("probes", "prod", at("ConfigMap", "fraud-store-*", "data", {"FRAUD__STORE__KIND": "memory"}), "keeps its history in memory"),
+    ("probes", "prod", at("ConfigMap", "fraud-store-*", "data", {"FRAUD__STORE__KIND": "embedded"}), "keeps its history in memory"),
     # Sizes.
     ("sizes", "dev", at(D, API, f"{C}/resources/requests/cpu", "3"), "cores in all"),
     ("sizes", "prod", at(D, API, f"{C}/resources/requests/memory", "2Gi"), "MiB in all"),

@@ -200,7 +200,7 @@ pub fn start(settings: ApiSettings, listeners: Listeners) -> Result<Running, Run
 }
 
 fn prepare(settings: ApiSettings, started: Instant) -> Result<Shared, RunError> {
-    if settings.store.kind != StoreKind::Memory {
+    if settings.store.kind != StoreKind::Embedded {
         return Err(RunError::Store { kind: settings.store.kind });
     }
     let metrics = Metrics::new()?;

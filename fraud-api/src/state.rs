@@ -7,22 +7,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fraud_core::error::SnapshotError;
-use fraud_core::features::{MemoryStore, StoreSettings};
+use fraud_core::features::MemoryStore;
 use fraud_core::service::metrics::{ErrorType, Metrics, StoreFigures};
 use fraud_core::service::settings::StoreSection;
-
-/// Store settings of the section.
-#[must_use]
-pub fn settings(section: &StoreSection) -> StoreSettings {
-    StoreSettings {
-        history: section.history.whole_seconds(),
-        lateness: section.lateness.whole_seconds(),
-        dedupe: section.dedupe.whole_seconds(),
-        max_cells_per_key: section.max_cells_per_key as usize,
-        max_bytes: section.max_bytes,
-        ..StoreSettings::default()
-    }
-}
 
 /// The store to begin with: the last snapshot, else the state to load, else an empty one.
 ///
@@ -31,9 +18,9 @@ pub fn settings(section: &StoreSection) -> StoreSettings {
 pub fn open(section: &StoreSection) -> Result<MemoryStore, SnapshotError> {
     let snapshot = section.snapshot_path.as_ref().filter(|path| path.exists());
     let Some(path) = snapshot.or(section.load_state.as_ref()) else {
-        return Ok(MemoryStore::new(settings(section)));
+        return Ok(MemoryStore::new(section.settings()));
     };
-    let (store, _) = MemoryStore::restore(path, settings(section))?;
+    let (store, _) = MemoryStore::restore(path, section.settings())?;
     let stats = store.stats();
     tracing::info!(
         path = %path.display(),

@@ -89,7 +89,7 @@ impl Monitoring {
              scrape_configs: [{{job_name: cluster, honor_labels: true, static_configs: [{{targets: ['{metrics}']}}]}}]\n"
         );
         fs::write(folder.join("prometheus.yml"), config).unwrap();
-        let shipped = fs::read_to_string(root().join("deploy/monitoring/alertmanager.yaml")).unwrap();
+        let shipped = fs::read_to_string(root().join("deploy/monitoring/alertmanager.webhook.yaml")).unwrap();
         let ours = shipped.replace(
             "http://administrator-notifications.monitoring.svc:8080/alerts",
             &format!("http://{webhook}/alerts"),
@@ -128,7 +128,16 @@ impl Monitoring {
 fn scene(folder: &Path) -> (Cluster, Monitoring) {
     let program = Path::new(env!("CARGO_BIN_EXE_fraud-loadgen")).with_file_name("fraud-api");
     assert!(program.exists(), "there is no fraud-api beside fraud-loadgen: cargo build -p fraud-api");
-    let size = Size { min: 4, max: 6, millicores: MILLICORES, program, folder: folder.to_owned() };
+    let size = Size {
+        min: 4,
+        max: 6,
+        millicores: Some(MILLICORES),
+        memory: 128 << 20,
+        namespace: "fraud".to_owned(),
+        program,
+        environment: Vec::new(),
+        folder: folder.to_owned(),
+    };
     let cluster = Cluster::start(size).expect("this machine lets nobody limit CPU by cgroups: run as root");
     let monitoring = Monitoring::start(folder, &cluster.metrics);
     // Two scrapes within the rule's window.

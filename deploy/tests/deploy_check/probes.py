@@ -70,7 +70,7 @@ def _drain(bundle, pod, container):
     grace = pod.spec.get("terminationGracePeriodSeconds", 30)
     before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     server, store = settings.get("server", {}), settings.get("store", {})
-    kind = store.get("kind", "memory")
+    kind = store.get("kind", "embedded")
     if container["name"] == "fraud-api":
         drain = before + _seconds(server.get("drain_delay", "0s")) + _seconds(server.get("drain_timeout", "30s"))
         margin = 10 if "snapshot_path" in store else 2
@@ -90,7 +90,7 @@ def _keeps(pod, kind_and_settings, where):
     replicas = pod.object["spec"].get("replicas")
     recreate = pod.object["spec"].get("strategy", {}).get("type") == "Recreate"
     folder = settings.get("store", {}).get("snapshot_path") or settings.get("state", {}).get("folder")
-    if kind == "memory":
+    if kind != "redis":
         if replicas != 1:
             yield f"{where}: keeps its history in memory, but has {replicas or 'an autoscaler’s'} replicas: each would know a part"
         if not recreate:

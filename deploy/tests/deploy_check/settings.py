@@ -116,7 +116,7 @@ def check(bundle):
                 yield f"{where}: server.{key} {value} is not reached from outside of the Pod"
         limit = parse(container.get("resources", {}).get("limits", {}).get("memory", "")) or 0
         store = tree.get("store", {})
-        if container.get("ports") and store.get("kind", "memory") == "memory":
+        if container.get("ports") and store.get("kind", "embedded") != "redis":
             most = int(store.get("max_bytes", 4 << 30))
             if limit and most > limit * 3 / 4:
                 yield f"{where}: the store may take {most} bytes of a limit of {limit}: it would be killed before it refuses"

@@ -1,9 +1,8 @@
 //! A stand-in for a cluster, small and local, of real processes: fraud-api replicas in CPU cgroups with a real limit, an
-//! autoscaler that goes by their measured use, a balancer in front of them, and the series that kube-state-metrics
-//! and cAdvisor would give. It knows nothing of the load.
+//! autoscaler that goes by their measured use, a kubelet that starts again what ended, a balancer in front of them, and the
+//! series that kube-state-metrics and cAdvisor would give (`series.rs`). It knows nothing of the load.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,6 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+mod series;
+
 /// Length of the period that a CPU limit is enforced in, in microseconds; the kubelet's default.
 const PERIOD: u64 = 100_000;
 /// The autoscaler's aim: average use as a share of the limit.
@@ -21,12 +22,15 @@ const AIM: f64 = 0.7;
 /// What its measure may be off without anything being done.
 const SLACK: f64 = 0.1;
 const LOOK: Duration = Duration::from_secs(2);
+/// How long a replica that ended waits before it is started again.
+const BACK_OFF: Duration = Duration::from_secs(8);
 /// Fewer replicas are not gone to before so long without need.
 const CALM: Duration = Duration::from_secs(30);
 
-/// The CPU controller of either version of cgroups.
+/// What limits and measures CPU use: the controller of either version of cgroups, or nothing that limits.
 #[derive(Debug, Clone)]
 enum Controller {
+    None,
     One { cpu: PathBuf, accounting: PathBuf },
     Two { root: PathBuf },
 }
@@ -45,6 +49,7 @@ impl Controller {
     fn create(&self, name: &str, millicores: u64) -> io::Result<Vec<PathBuf>> {
         let quota = millicores * PERIOD / 1_000;
         let folders = match self {
+            Self::None => Vec::new(),
             Self::One { cpu, accounting } => vec![cpu.join(name), accounting.join(name)],
             Self::Two { root } => vec![root.join(name)],
         };
@@ -52,6 +57,7 @@ impl Controller {
             fs::create_dir_all(folder)?;
         }
         match self {
+            Self::None => {}
             Self::One { .. } => {
                 fs::write(folders[0].join("cpu.cfs_period_us"), PERIOD.to_string())?;
                 fs::write(folders[0].join("cpu.cfs_quota_us"), quota.to_string())?;
@@ -61,9 +67,10 @@ impl Controller {
         Ok(folders)
     }
 
-    /// Seconds of CPU that a group has used.
-    fn used(&self, folders: &[PathBuf]) -> f64 {
+    /// Seconds of CPU that a group has used, or, where there is none, its process.
+    fn used(&self, folders: &[PathBuf], process: u32) -> f64 {
         match self {
+            Self::None => series::cpu_seconds(process).unwrap_or(0.0),
             Self::One { .. } => {
                 let text = fs::read_to_string(folders[1].join("cpuacct.usage")).unwrap_or_default();
                 text.trim().parse::<f64>().unwrap_or(0.0) / 1e9
@@ -83,6 +90,9 @@ struct Pod {
     process: Child,
     folders: Vec<PathBuf>,
     ready: bool,
+    restarts: u32,
+    /// It ended, and is started again after a while.
+    waiting_since: Option<Instant>,
     /// When it was looked at last, and the CPU seconds then.
     before: (Instant, f64),
 }
@@ -102,9 +112,16 @@ impl Drop for Pod {
 pub(crate) struct Size {
     pub(crate) min: usize,
     pub(crate) max: usize,
-    pub(crate) millicores: u64,
+    /// CPU limit of a replica; `None` limits nothing, and the series tell of a whole core.
+    pub(crate) millicores: Option<u64>,
+    /// The memory limit that the series tell of, in bytes. Nothing enforces it.
+    pub(crate) memory: u64,
+    /// The namespace in the series.
+    pub(crate) namespace: String,
     /// The fraud-api program.
     pub(crate) program: PathBuf,
+    /// Its settings beside addresses.
+    pub(crate) environment: Vec<(String, String)>,
     /// Where the replicas' output goes.
     pub(crate) folder: PathBuf,
 }
@@ -131,7 +148,7 @@ impl Cluster {
     /// Starts with the least number of replicas and waits until they are ready. `None` where the machine has no CPU
     /// controller that may be used.
     pub(crate) fn start(size: Size) -> Option<Self> {
-        let controller = Controller::find()?;
+        let controller = if size.millicores.is_some() { Controller::find()? } else { Controller::None };
         let state = Arc::new(State {
             wanted: AtomicUsize::new(size.min),
             size,
@@ -190,24 +207,53 @@ impl State {
         let number = self.made.fetch_add(1, Ordering::SeqCst);
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let name = format!("fraud-api-{number}");
-        let folders =
-            self.controller.create(&format!("drill-{}-{number}", std::process::id()), self.size.millicores)?;
-        let joins: Vec<String> =
-            folders.iter().map(|folder| format!("echo $$ > '{}'", folder.join("cgroup.procs").display())).collect();
-        let output = fs::File::create(self.size.folder.join(format!("{name}.log")))?;
+        let group = format!("drill-{}-{number}", std::process::id());
+        let folders = self.controller.create(&group, self.size.millicores.unwrap_or(1_000))?;
+        let process = self.spawn(&name, port, &folders)?;
+        let before = (Instant::now(), self.controller.used(&folders, process.id()));
+        let (restarts, waiting_since) = (0, None);
+        let pod = Pod { name, port, process, folders, ready: false, restarts, waiting_since, before };
+        self.pods.lock().unwrap().push(pod);
+        Ok(())
+    }
+
+    fn spawn(&self, name: &str, port: u16, folders: &[PathBuf]) -> io::Result<Child> {
+        let mut joins: String =
+            folders.iter().map(|folder| format!("echo $$ > '{}' && ", folder.join("cgroup.procs").display())).collect();
+        joins += &format!("exec '{}'", self.size.program.display());
+        let output =
+            fs::OpenOptions::new().create(true).append(true).open(self.size.folder.join(format!("{name}.log")))?;
         // The shell joins the group and becomes the program, so that all of its CPU use is measured and limited.
-        let process = Command::new("sh")
-            .args(["-c", &format!("{} && exec '{}'", joins.join(" && "), self.size.program.display())])
+        Command::new("sh")
+            .args(["-c", &joins])
             .env("FRAUD__SERVER__BIND", format!("127.0.0.1:{port}"))
             .env("FRAUD__SERVER__MANAGEMENT", "none")
             .env("FRAUD__SERVER__WORKERS", "1")
+            .envs(self.size.environment.iter().cloned())
             .stdout(output.try_clone()?)
             .stderr(output)
             .stdin(Stdio::null())
-            .spawn()?;
-        let before = (Instant::now(), self.controller.used(&folders));
-        self.pods.lock().unwrap().push(Pod { name, port, process, folders, ready: false, before });
-        Ok(())
+            .spawn()
+    }
+
+    /// Starts again what ended, after a while, as the kubelet does.
+    fn revive(&self) {
+        for pod in self.pods.lock().unwrap().iter_mut() {
+            match pod.waiting_since {
+                None if matches!(pod.process.try_wait(), Ok(Some(_))) => {
+                    pod.waiting_since = Some(Instant::now());
+                    pod.ready = false;
+                }
+                Some(since) if since.elapsed() > BACK_OFF => {
+                    if let Ok(process) = self.spawn(&pod.name, pod.port, &pod.folders) {
+                        pod.process = process;
+                        pod.restarts += 1;
+                    }
+                    pod.waiting_since = None;
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Asks those that were not ready; answers whether all are.
@@ -227,50 +273,19 @@ impl State {
         let mut pods = self.pods.lock().unwrap();
         let mut shares = Vec::new();
         for pod in pods.iter_mut() {
-            let now = (Instant::now(), self.controller.used(&pod.folders));
+            let now = (Instant::now(), self.controller.used(&pod.folders, pod.process.id()));
             let used = (now.1 - pod.before.1) / (now.0 - pod.before.0).as_secs_f64();
             pod.before = now;
             if pod.ready {
-                shares.push(used / (self.size.millicores as f64 / 1_000.0));
+                shares.push(used / self.cores());
             }
         }
         shares.iter().sum::<f64>() / shares.len().max(1) as f64
     }
 
-    fn series(&self) -> String {
-        let mut text = String::new();
-        let pods = self.pods.lock().unwrap();
-        let ready = pods.iter().filter(|pod| pod.ready).count();
-        let deployment = "{namespace=\"fraud\",deployment=\"fraud-api\"}";
-        let gauges = [
-            ("kube_deployment_status_replicas", deployment, pods.len()),
-            ("kube_deployment_status_replicas_available", deployment, ready),
-            (
-                "kube_horizontalpodautoscaler_status_desired_replicas",
-                "{namespace=\"fraud\",horizontalpodautoscaler=\"fraud-api\"}",
-                self.wanted.load(Ordering::SeqCst),
-            ),
-        ];
-        for (name, labels, value) in gauges {
-            let _ = write!(text, "# TYPE {name} gauge\n{name}{labels} {value}\n");
-        }
-        let limit = self.size.millicores as f64 / 1_000.0;
-        text += "# TYPE kube_pod_container_resource_limits gauge\n";
-        for Pod { name, .. } in pods.iter() {
-            let labels =
-                format!("namespace=\"fraud\",pod=\"{name}\",container=\"fraud-api\",resource=\"cpu\",unit=\"core\"");
-            let _ = writeln!(text, "kube_pod_container_resource_limits{{{labels}}} {limit}");
-        }
-        text += "# TYPE container_cpu_usage_seconds_total counter\n";
-        for pod in pods.iter() {
-            let used = self.controller.used(&pod.folders);
-            // cAdvisor gives the pod as a whole beside its container.
-            for container in ["fraud-api", ""] {
-                let labels = format!("namespace=\"fraud\",pod=\"{}\",container=\"{container}\"", pod.name);
-                let _ = writeln!(text, "container_cpu_usage_seconds_total{{{labels}}} {used:.6}");
-            }
-        }
-        text
+    /// CPU limit of a replica, in cores.
+    fn cores(&self) -> f64 {
+        self.size.millicores.unwrap_or(1_000) as f64 / 1_000.0
     }
 }
 
@@ -288,6 +303,7 @@ fn autoscale(state: &Arc<State>) {
     let mut needed_at = Instant::now();
     while !state.over.load(Ordering::SeqCst) {
         thread::sleep(LOOK);
+        state.revive();
         state.look_for_ready();
         let used = state.use_of_limit();
         let count = state.pods.lock().unwrap().len();
@@ -328,15 +344,20 @@ fn balance(state: &Arc<State>, listener: &TcpListener) {
     }
 }
 
+/// `GET /metrics`: the series. `GET /targets`: the replicas, as Prometheus discovers targets over HTTP.
 fn expose(state: &Arc<State>, listener: &TcpListener) {
     for mut stream in listener.incoming().map_while(Result::ok) {
         let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
-        let _ = stream.read(&mut [0; 4_096]);
-        let body = state.series();
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
+        let mut request = [0; 4_096];
+        let read = stream.read(&mut request).unwrap_or(0);
+        let (kind, body) = if request[..read].starts_with(b"GET /targets") {
+            ("application/json", state.targets())
+        } else {
+            ("text/plain; version=0.0.4", state.series())
+        };
+        let length = body.len();
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
         let _ = stream.write_all((head + &body).as_bytes());
     }
 }

@@ -32,17 +32,21 @@ impl RedisStore {
             return Ok(Vec::new());
         }
         self.ready().await?;
-        // Twice at most: where the store's time turns out to be another, other chunks hold the ids.
-        let mut now = self.shared.times().latest;
-        let mut answers = self.ask_ids(labels, now).await?;
-        if answers.0 != now {
-            now = answers.0;
-            answers = self.ask_ids(labels, now).await?;
+        let assumed = self.shared.times().latest;
+        let (now, mut answers) = self.ask_ids(labels, assumed).await?;
+        if now != assumed {
+            // Where the store's time turns out to be another, other chunks may hold the ids that were not found.
+            let (_, again) = self.ask_ids(labels, now).await?;
+            for (first, again) in answers.iter_mut().zip(again) {
+                if read(first).is_ok_and(|found| found.is_none()) {
+                    *first = again;
+                }
+            }
         }
         let mut later = Vec::new();
         let mut outcomes = Vec::with_capacity(labels.len());
         let floor = part::floor(&self.shared, now);
-        for value in &answers.1 {
+        for value in &answers {
             let read = read(value).map_err(|problem| self.shared.refused(problem))?;
             outcomes.push(match read {
                 Some((_, entry, _)) if floor.is_some_and(|floor| entry.time <= floor) => {

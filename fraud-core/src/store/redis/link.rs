@@ -54,6 +54,9 @@ impl Connection {
     }
 }
 
+/// What a node of a cluster may take for one command.
+const LONGEST: Duration = Duration::from_secs(10);
+
 enum State {
     Down { since: Instant, error: SharedStoreError },
     Up { connection: Connection, generation: u64 },
@@ -128,7 +131,7 @@ pub(super) async fn open(shared: &Shared) -> Result<Connection, SharedStoreError
     if !about.contains("cluster_enabled:1") {
         return Ok(Connection::Single(single));
     }
-    let builder = redis::cluster::ClusterClient::builder([info]).connection_timeout(timeout).response_timeout(timeout);
+    let builder = redis::cluster::ClusterClient::builder([info]).connection_timeout(timeout).response_timeout(LONGEST);
     let cluster = builder.retries(1).build().map_err(unreachable)?;
     Ok(Connection::Cluster(cluster.get_async_connection().await.map_err(unreachable)?))
 }

@@ -63,6 +63,7 @@ mod sweep;
 mod windows;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::Value;
 
@@ -76,6 +77,9 @@ use crate::transaction::Transaction;
 use link::Link;
 use script::Call;
 use shared::Shared;
+
+/// How long it may take to begin a store.
+const BEGINNING: Duration = Duration::from_secs(30);
 
 /// A transaction to observe, with where it came from.
 #[derive(Debug, Clone, Copy)]
@@ -139,8 +143,14 @@ impl RedisStore {
     pub async fn begin(settings: RedisSettings) -> Result<String, SharedStoreError> {
         settings.check()?;
         let shared = Shared::new(settings);
-        let mut connection = link::open(&shared).await?;
-        guard::begin(&shared, &mut connection, None).await
+        let beginning = async {
+            let mut connection = link::open(&shared).await?;
+            guard::begin(&shared, &mut connection, None).await
+        };
+        match tokio::time::timeout(BEGINNING, beginning).await {
+            Ok(begun) => begun,
+            Err(_) => Err(shared.away(format!("no answer within {} s", BEGINNING.as_secs()))),
+        }
     }
 
     /// The same store by another connection: one for each thread keeps them out of each other's way.

@@ -258,7 +258,10 @@ impl Run<'_> {
     ) -> Result<(), StoreError> {
         let read = |at: usize| Events::read(&answers.parties[at]).map_err(|problem| self.shared().refused(problem));
         let parties = [read(0)?, read(1)?];
-        let view = |at: usize| windows::view((row.written.time, row.written.amount), answers.parties[at].there, floor);
+        // What expired may not be deleted yet.
+        let kept = floor.is_none_or(|floor| row.written.time > floor);
+        let view =
+            |at: usize| windows::view((row.written.time, row.written.amount), answers.parties[at].there && kept, floor);
         windows::fill([view(0), view(1)], self.plan, [&parties[0], &parties[1]], out);
         for (at, kind) in PARTIES.into_iter().enumerate() {
             let party = (kind, row.written.party(kind));
