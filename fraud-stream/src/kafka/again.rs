@@ -17,7 +17,7 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::batch::{Room, Work};
-use super::client::{self, ASK, Watching};
+use super::client::{self, Watching};
 use super::command::SettingsArgs;
 use super::error::StreamError;
 use super::journal::Entry;
