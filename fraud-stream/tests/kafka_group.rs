@@ -20,7 +20,11 @@ use kafka_common::{
 const AHEAD: i64 = 35_000;
 
 /// Sends payments at a pace, and no partition further than [`AHEAD`] before the slowest one's commit.
-fn feed((brokers, topic, offsets): (&str, &str, &Offsets), payments: &Payments, (per_second, over): (f64, &AtomicBool)) {
+fn feed(
+    (brokers, topic, offsets): (&str, &str, &Offsets),
+    payments: &Payments,
+    (per_second, over): (f64, &AtomicBool),
+) {
     let producer = producer(brokers);
     let begin = Instant::now();
     // Of each partition: when the payments sent to it are due.
@@ -162,7 +166,9 @@ fn instances_come_go_and_die_without_a_wrong_or_missing_prediction() {
     let dead: std::collections::BTreeSet<(String, String)> = world
         .read("dead")
         .iter()
-        .map(|letter| (letter.header("dead-letter-partition").to_owned(), letter.header("dead-letter-offset").to_owned()))
+        .map(|letter| {
+            (letter.header("dead-letter-partition").to_owned(), letter.header("dead-letter-offset").to_owned())
+        })
         .collect();
     assert_eq!((dead.len(), world.read("dead").len()), (refused, refused));
 }

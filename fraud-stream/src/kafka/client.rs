@@ -311,7 +311,8 @@ pub(super) fn offset_at<C: ConsumerContext>(
     millis: i64,
 ) -> Result<i64, StreamError> {
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Offset(millis)).map_err(StreamError::kafka("look up a time"))?;
+    list.add_partition_offset(topic, partition, Offset::Offset(millis))
+        .map_err(StreamError::kafka("look up a time"))?;
     let found = consumer.offsets_for_times(list, ASK).map_err(StreamError::kafka("look up a time"))?;
     match found.elements().first().map(TopicPartitionListElem::offset) {
         Some(Offset::Offset(offset)) => Ok(offset),

@@ -213,11 +213,7 @@ impl Keeper {
     }
 
     /// Adds labels to the store, however long it takes; none when it was given up.
-    fn enter(
-        &mut self,
-        labels: &[(Id, Label)],
-        work: &mut Work<'_>,
-    ) -> Result<Option<Vec<LabelOutcome>>, StreamError> {
+    fn enter(&mut self, labels: &[(Id, Label)], work: &mut Work<'_>) -> Result<Option<Vec<LabelOutcome>>, StreamError> {
         let borrowed: Vec<_> = labels.iter().map(|(id, label)| (id, *label)).collect();
         loop {
             match self.store.label_batch(&borrowed) {
