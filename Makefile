@@ -45,6 +45,10 @@ handbook: ## train and evaluate on the handbook's data: make handbook DATA=trans
 	@[ -n "$(DATA)" ] && [ -n "$(OUT)" ] || { echo "usage: make handbook DATA=<transactions.parquet> OUT=<folder>" >&2; exit 64; }
 	@deploy/training/handbook.sh "$(DATA)" "$(OUT)"
 
+.PHONY: mlops-test
+mlops-test: ## the retraining loop on real Airflow and MLflow, with its timeline
+	@scripts/mlops.sh
+
 .PHONY: clean
 clean: ## outputs of demo and tests; builds and downloads stay
 	rm -rf out

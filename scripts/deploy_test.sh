@@ -8,7 +8,8 @@
 #        live       the real programs under the settings of the manifests: ports, paths, probes, a rollout under load; what the
 #                   demo's Prometheus scrapes and whom its Alertmanager calls
 #        checkov    policies, offline
-#        parts      only by name: the manifests' Redis and Kafka with a real redis-server and a real Kafka (a minute or two)
+#        parts      only by name: the manifests' Redis and Kafka with a real redis-server and a real Kafka, and the store of
+#                   deploy/prod begun, kept and lost (a minute or two)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -54,7 +55,11 @@ live() {
 # Only when asked for: a Java virtual machine takes its time.
 parts() {
   scripts/redis.sh need || return
-  "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_parts.py
+  binaries || return
+  local tests=(deploy/tests/test_parts.py)
+  # A build without the shared store cannot begin one.
+  if "$programs/fraud-api" store init --help >/dev/null 2>&1; then tests+=(deploy/tests/test_store.py); fi
+  BINARIES="$programs" "$python" -m pytest --quiet -p no:cacheprovider "${tests[@]}"
 }
 policies() { # folder
   LOG_LEVEL=ERROR "$(dirname "$python")/checkov" --config-file deploy/tests/checkov.yaml -d "$1"

@@ -3,6 +3,8 @@
 #   scripts/setup.sh build    a Rust toolchain is expected; a C compiler and make, for librdkafka and compression
 #   scripts/setup.sh tls      OpenSSL's headers, for fraud-stream with `--features kafka-tls`
 #   scripts/setup.sh python   Python 3.11 or later with venv
+#   scripts/setup.sh chromium a browser for the console's test
+#   scripts/setup.sh git      git
 set -euo pipefail
 
 need=()
@@ -19,7 +21,14 @@ for part in "$@"; do
     python)
       command -v python3 >/dev/null || need+=(python3)
       python3 -c 'import ensurepip, venv' 2>/dev/null || need+=(python3-venv) ;;
+<<<<<<< HEAD
     *) echo "setup: unknown part '$part': build, tls or python" >&2; exit 64 ;;
+=======
+    chromium)
+      command -v chromium >/dev/null || need+=(chromium fonts-dejavu-core) ;;
+    git) command -v git >/dev/null || need+=(git) ;;
+    *) echo "setup: unknown part '$part': build, python, chromium or git" >&2; exit 64 ;;
+>>>>>>> main
   esac
 done
 [ "${#need[@]}" -eq 0 ] && exit 0

@@ -43,6 +43,7 @@ step clippy  cargo clippy --workspace --lib --bins --locked --quiet -- -D warnin
 step clippy-tests cargo clippy --workspace --tests --benches --examples --locked --quiet -- -D warnings \
   -A clippy::field_reassign_with_default -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::disallowed_methods
 step test    cargo test --workspace --exclude fraud-stream --exclude fraud-loadgen --locked --quiet
+step clients fraud-api/tests/clients/run.sh
 step stream  cargo test -p fraud-stream --lib --test replay --test handbook --locked --quiet
 step loadgen cargo test -p fraud-loadgen --lib --test simulate --locked --quiet
 step kafka   cargo test -p fraud-stream --test 'kafka_*' --locked --quiet
@@ -54,7 +55,10 @@ long handbook cargo test --release --locked -p fraud-stream --test handbook -- -
 step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 step package scripts/package.sh
 step training deploy/training/test.sh
+# 1.5 GB of Airflow and MLflow and about ten minutes: too much for every run.
+long mlops   scripts/mlops.sh
 step demo    scripts/demo.sh
+long soak    cargo test --release --locked -p fraud-api --test soak -- --ignored --nocapture
 step monitoring scripts/monitoring.sh test
 step monitoring-live scripts/monitoring.sh live
 long monitoring-mutants scripts/monitoring.sh mutants

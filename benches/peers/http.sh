@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Whole services on one core each, the load from another: fraud-api against a bare actix service and FastAPI.
-#   benches/peers/http.sh [saturation|paced|overload|start|all]
+#   benches/peers/http.sh [saturation|paced|overload|start|memory|all]
 # MODEL=FILE.onnx serves that model everywhere (default: the embedded one for fraud-api, which FastAPI reads too).
 # SECONDS_EACH=10 and ROUNDS=5 are the length of a run and how often runs are repeated, interleaved.
 set -euo pipefail
@@ -47,12 +47,13 @@ stop() { kill "$1" 2>/dev/null || true; wait "$1" 2>/dev/null || true; }
 
 saturation() {
   echo "── saturation: 32 connections, closed loop, $each s, $rounds interleaved rounds ──"
+  rm -f "$out"/sat-*.json
   for round in $(seq "$rounds"); do
-    start_bare;    load 127.0.0.1:8100 --seconds "$each" --pid "$bare" | tee "$out/sat-bare-$round.json"; stop "$bare"
-    start_api;     load 127.0.0.1:8101 --seconds "$each" --pid "$api" | tee "$out/sat-api-$round.json"; stop "$api"
+    start_bare;    load 127.0.0.1:8100 --seconds "$each" --pid "$bare" > "$out/sat-bare-$round.json"; stop "$bare"
+    start_api;     load 127.0.0.1:8101 --seconds "$each" --pid "$api" > "$out/sat-api-$round.json"; stop "$api"
     if [ "${FASTAPI:-1}" = 1 ]; then
       start_fastapi
-      load 127.0.0.1:8102 --seconds "$each" --pid "$fastapi" --path /invocations --body tensor | tee "$out/sat-fastapi-$round.json"
+      load 127.0.0.1:8102 --seconds "$each" --pid "$fastapi" --path /invocations --body tensor > "$out/sat-fastapi-$round.json"
       stop "$fastapi"
     fi
   done
@@ -61,37 +62,42 @@ saturation() {
 paced() {
   rate=${RATE:-1500}
   echo "── paced: $rate/s open loop, ${PACED_SECONDS:-60} s, $rounds interleaved rounds ──"
+  rm -f "$out"/paced-*.json
   for round in $(seq "$rounds"); do
-    start_bare; load 127.0.0.1:8100 --rate "$rate" --seconds "${PACED_SECONDS:-60}" --pid "$bare" | tee "$out/paced-bare-$round.json"; stop "$bare"
-    start_api;  load 127.0.0.1:8101 --rate "$rate" --seconds "${PACED_SECONDS:-60}" --pid "$api" | tee "$out/paced-api-$round.json"; stop "$api"
+    start_bare; load 127.0.0.1:8100 --rate "$rate" --seconds "${PACED_SECONDS:-60}" --pid "$bare" > "$out/paced-bare-$round.json"; stop "$bare"
+    start_api;  load 127.0.0.1:8101 --rate "$rate" --seconds "${PACED_SECONDS:-60}" --pid "$api" > "$out/paced-api-$round.json"; stop "$api"
   done
   python3 benches/peers/summarise.py paced "$out"/paced-*.json
 }
 overload() {
   # Every assessment takes 1 ms longer, so that five times the capacity is a rate that the client can keep.
-  echo "── overload: assessments slowed to 1 ms, clients give up after 1 s ──"
-  start_api FRAUD__CHAOS__ENABLED=true FRAUD__CHAOS__SLOW_ASSESSMENT=1ms
-  load 127.0.0.1:8101 --seconds "$each" --connections 8 --pid "$api" | tee "$out/over-peak.json"
-  for times in 1.5 5; do
-    rate=$(python3 -c "import json; print(json.load(open('$out/over-peak.json'))['ok_per_second'] * $times)")
-    load 127.0.0.1:8101 --rate "$rate" --seconds "$each" --timeout-ms 1000 --pid "$api" | tee "$out/over-$times.json"
-    python3 - <<'PY'
-import socket, time
-start = time.perf_counter()
-s = socket.create_connection(("127.0.0.1", 8101)); s.sendall(b"GET /health HTTP/1.1\r\nhost: t\r\n\r\n"); s.recv(4096)
-print(f"first answer after the load: {(time.perf_counter() - start) * 1e3:.1f} ms")
-PY
+  echo "── overload: assessments slowed to 1 ms, clients give up after 1 s, $each s, $rounds rounds ──"
+  rm -f "$out"/over-*.json
+  for round in $(seq "$rounds"); do
+    start_api FRAUD__CHAOS__ENABLED=true FRAUD__CHAOS__SLOW_ASSESSMENT=1ms
+    load 127.0.0.1:8101 --seconds "$each" --connections 8 --pid "$api" > "$out/over-peak-$round.json"
+    peak=$(python3 -c "import json; print(json.load(open('$out/over-peak-$round.json'))['ok_per_second'])")
+    for times in 1.5 5; do
+      python3 benches/peers/after_load.py 127.0.0.1:8101 "$out/over-$times-$round.json" -- \
+        taskset -c "$load_core" target/release/http_load 127.0.0.1:8101 \
+        --rate "$(python3 -c "print($peak * $times)")" --seconds "$each" --warm-up 0 --timeout-ms 1000 --pid "$api"
+    done
+    stop "$api"
   done
-  stop "$api"
+  python3 benches/peers/summarise.py overload "$out"/over-*.json
 }
 start() {
-  echo "── start to the first 200, and memory then ──"
-  for round in $(seq "$rounds"); do
-    python3 benches/peers/first_answer.py "$model"
-  done
+  echo "── start to the first 200, and memory then, $rounds rounds each ──"
+  python3 benches/peers/first_answer.py "$rounds"
+  python3 benches/peers/first_answer.py "$rounds" "$model"
+}
+memory() {
+  # 37 days of two payments a day of each customer, and what the store itself counts.
+  echo "── memory by active customer ──"
+  cargo test --release --locked --quiet -p fraud-core --test store_limits -- --nocapture a_customer_takes
 }
 case "$what" in
-  all) saturation; paced; overload; start ;;
-  saturation|paced|overload|start) "$what" ;;
-  *) echo "http.sh: saturation, paced, overload, start or all" >&2; exit 64 ;;
+  all) saturation; paced; overload; start; memory ;;
+  saturation|paced|overload|start|memory) "$what" ;;
+  *) echo "http.sh: saturation, paced, overload, start, memory or all" >&2; exit 64 ;;
 esac

@@ -1,4 +1,7 @@
-"""Medians over interleaved runs of http_load, and their ratios to the bare service."""
+"""Medians over interleaved runs of http_load, and their ratios to the bare service.
+
+    summarise.py saturation|paced|overload RUN.json …      files are named KIND-NAME-ROUND.json
+"""
 
 import json
 import re
@@ -8,26 +11,53 @@ import sys
 kind, files = sys.argv[1], sys.argv[2:]
 runs = {}
 for file in files:
-    name = re.search(r"-(\w+)-\d+\.json$", file).group(1)
-    runs.setdefault(name, []).append(json.load(open(file)))
+    name, number = re.search(r"-([\w.]+)-(\d+)\.json$", file).groups()
+    runs.setdefault(name, {})[int(number)] = json.load(open(file))
 
 
 def median(name, pick):
-    return statistics.median(pick(run) for run in runs[name])
+    return statistics.median(pick(run) for run in runs[name].values())
+
+
+def ratio(name, other, pick):
+    """The median of the ratios of runs of one round, which saw the same machine."""
+    return statistics.median(pick(run) / pick(runs[other][number]) for number, run in runs[name].items())
+
+
+def late():
+    worst = max(run["behind_ms"] for all in runs.values() for run in all.values())
+    print(f"\nThe load client was at worst {worst:.1f} ms behind its schedule" + (": too much, run it again" if worst > 5 else "."))
 
 
 if kind == "saturation":
-    rate = {name: median(name, lambda run: run["ok_per_cpu_second"]) for name in runs}
-    for name, value in sorted(rate.items(), key=lambda pair: -pair[1]):
-        wall = median(name, lambda run: run["ok_per_second"])
-        memory = median(name, lambda run: run["rss_mib"])
-        print(
-            f"{name:8} {value:9,.0f} per CPU-second  {wall:9,.0f} per second  {memory:6.1f} MiB  "
-            f"{value / rate['bare']:.3f} of bare" + (f"  {value / rate['fastapi']:.1f} × FastAPI" if "fastapi" in rate else "")
-        )
-else:
+    rate = lambda run: run["ok_per_cpu_second"]
+    print("| service | per CPU-second | per second | MiB | share of bare |" + (" × FastAPI |" if "fastapi" in runs else ""))
+    print("|---|---|---|---|---|" + ("---|" if "fastapi" in runs else ""))
+    for name in sorted(runs, key=lambda name: -median(name, rate)):
+        row = [name, f"{median(name, rate):,.0f}", f"{median(name, lambda run: run['ok_per_second']):,.0f}"]
+        row += [f"{median(name, lambda run: run['rss_mib']):.1f}", f"{ratio(name, 'bare', rate):.3f}"]
+        if "fastapi" in runs:
+            row.append(f"{ratio(name, 'fastapi', rate):.1f}")
+        print("| " + " | ".join(row) + " |")
+elif kind == "paced":
+    print("| latency | bare, µs | fraud-api, µs | ratio |\n|---|---|---|---|")
     for point in ["p50", "p90", "p99", "p99.9"]:
-        bare = median("bare", lambda run: run["latency_us"][point])
-        api = median("api", lambda run: run["latency_us"][point])
-        print(f"{point:6} bare {bare:8.0f} µs   fraud-api {api:8.0f} µs   ratio {api / bare:.2f}")
-    print("client behind its schedule at worst:", max(run["behind_ms"] for all in runs.values() for run in all), "ms")
+        pick = lambda run: run["latency_us"][point]
+        print(f"| {point} | {median('bare', pick):.0f} | {median('api', pick):.0f} | {ratio('api', 'bare', pick):.2f} |")
+    late()
+else:
+    good = lambda run: run["ok_per_second"]
+    print("| offered | answered 200 in time, /s | of the peak | p99 of those, ms | 503, /s | timed out | for nobody | MiB | first after, ms |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name in ["peak", "1.5", "5"]:
+        seconds = lambda run: run["ok"] / max(run["ok_per_second"], 1)
+        row = ["closed loop" if name == "peak" else f"{name} ×", f"{median(name, good):,.0f}", f"{ratio(name, 'peak', good):.3f}"]
+        row.append(f"{median(name, lambda run: run['accepted_us']['p99'] / 1e3):.1f}")
+        row.append(f"{median(name, lambda run: run['statuses'].get('503', 0) / seconds(run)):,.0f}")
+        row.append(f"{median(name, lambda run: run['timeouts']):.0f}")
+        wasted = lambda run: run["predictions"] - run["ok"] if "predictions" in run else 0
+        row.append(f"{median(name, wasted):.0f}")
+        row.append(f"{median(name, lambda run: run['rss_mib']):.1f}")
+        row.append(f"{median(name, lambda run: run.get('first_after_ms', 0)):.1f}")
+        print("| " + " | ".join(row) + " |")
+    late()

@@ -1,14 +1,16 @@
 //! What handlers work with: one part shared by all workers, one part of each worker's own.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
+use actix_web::web::Bytes;
 use arc_swap::ArcSwap;
 use fraud_core::features::{MemoryStore, Profile};
+use fraud_core::service::clock::WallClock;
 use fraud_core::service::drift::Drift;
 use fraud_core::service::life::ModelLife;
 use fraud_core::service::metrics::{Metrics, Recorder};
@@ -18,6 +20,7 @@ use fraud_core::service::telemetry::Traces;
 use fraud_core::{ParseOptions, Scorer};
 use parking_lot::Mutex;
 
+use crate::answer::Answers;
 use crate::http::admission::Admission;
 use crate::http::hot::{HotEndpoint, HotMetrics};
 use crate::http::keys::Keys;
@@ -103,6 +106,12 @@ pub struct Worker {
     pub profile: RefCell<Profile>,
     /// The row of features of a sampled transaction.
     pub row: RefCell<Vec<f64>>,
+    /// Memory of the answers.
+    pub answers: Answers,
+    /// The document that overload is answered with, written once.
+    pub overloaded: OnceCell<Bytes>,
+    /// What time it is.
+    pub wall: WallClock,
     /// Transactions until the next one is sampled for drift.
     sample_in: Cell<u32>,
 }
@@ -119,6 +128,9 @@ impl Worker {
             hot: shared.hot.endpoint("/predict", "POST"),
             profile: RefCell::default(),
             row: RefCell::default(),
+            answers: Answers::default(),
+            overloaded: OnceCell::new(),
+            wall: WallClock::default(),
             sample_in: Cell::new(0),
             admission,
             shared,

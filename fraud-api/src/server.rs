@@ -282,6 +282,7 @@ fn serve(
     let factory = move || {
         let worker = Worker::new(of_workers.clone());
         actix_web::rt::spawn(worker.admission.clone().mark());
+        actix_web::rt::spawn(worker.admission.clone().remind());
         let endpoints = endpoints.clone();
         let others = web::scope("")
             .wrap(middleware::from_fn(guard::count))

@@ -3,10 +3,11 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
-use common::{request, transaction};
+use common::{post, read_answer, request, transaction};
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fraud-api"));
@@ -81,4 +82,78 @@ fn it_serves_says_so_and_ends_with_0_on_sigterm() {
     assert_eq!(process.wait().unwrap().code(), Some(0));
     let rest: Vec<String> = log.map(Result::unwrap).collect();
     assert!(!rest.join("\n").contains("\"a\""), "a transaction in the log");
+}
+
+/// Starts the command on a free port; with its log, which must be read on.
+fn serving(command: &mut Command) -> (Child, SocketAddr, Lines<BufReader<ChildStderr>>) {
+    command.env("FRAUD__SERVER__BIND", "127.0.0.1:0").env("FRAUD__SERVER__MANAGEMENT", "none");
+    let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+    loop {
+        let line: serde_json::Value = serde_json::from_str(&log.next().unwrap().unwrap()).unwrap();
+        if let Some(address) = line["address"].as_str() {
+            return (process, address.parse().unwrap(), log);
+        }
+    }
+}
+
+fn terminate(process: &Child) {
+    assert!(Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn sigterm_under_load_loses_nothing_that_was_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = folder.path().join("store.bin");
+    let with_store = || {
+        let mut command = command();
+        command.env("FRAUD__STORE__SNAPSHOT_PATH", &snapshot).env("FRAUD__SERVER__WORKERS", "2");
+        command
+    };
+    let (mut process, address, _log) = serving(&mut with_store());
+    let (started, begun) = std::sync::mpsc::channel();
+    let clients: Vec<_> = (0..6)
+        .map(|client| {
+            let started = started.clone();
+            std::thread::spawn(move || {
+                let mut answered = Vec::new();
+                for connection in 0.. {
+                    let Ok(mut stream) = TcpStream::connect(address) else { return answered };
+                    loop {
+                        let id = format!("{client}-{connection}-{}", answered.len());
+                        let body = transaction(&id, client, 1, 1.0, 1);
+                        if stream.write_all(&post("/predict", &body)).is_err() {
+                            break;
+                        }
+                        // A request that was not taken may go unanswered; no other answer than 200 is given.
+                        let Some(answer) = read_answer(&mut stream) else { break };
+                        assert_eq!(answer.status, 200, "{answer:?}");
+                        answered.push((id, client));
+                        let _ = started.send(answered.len());
+                        if answer.header("connection") == Some("close") {
+                            break;
+                        }
+                    }
+                }
+                answered
+            })
+        })
+        .collect();
+    // Well under way.
+    while begun.recv().unwrap() < 200 {}
+    terminate(&process);
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+    let answered: Vec<(String, u32)> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+    assert!(answered.len() > 200);
+
+    let (mut again, address, _log) = serving(&mut with_store());
+    let mut stream = TcpStream::connect(address).unwrap();
+    for (id, client) in &answered {
+        let body = transaction(id, *client, 1, 1.0, 1);
+        stream.write_all(&post("/predict", &body)).unwrap();
+        let answer = read_answer(&mut stream).unwrap();
+        assert_eq!((answer.status, &answer.json()["duplicate"]), (200, &true.into()), "{id} was lost");
+    }
+    terminate(&again);
+    assert_eq!(again.wait().unwrap().code(), Some(0));
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 #[cfg(feature = "kafka")]
 use fraud_stream::kafka;
+use fraud_stream::latency::{self, LatencyArgs};
 use fraud_stream::replay::{self, ReplayArgs};
 
 #[global_allocator]
@@ -25,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Scores a file of past transactions, each as if it arrived at its event time.
     Replay(Box<ReplayArgs>),
+    /// Measures how long models take to assess one transaction of a file, side by side.
+    Latency(LatencyArgs),
     /// Scores transactions from a Kafka topic to another, exactly once, until it is ended by a signal.
     #[cfg(feature = "kafka")]
     Run(kafka::RunArgs),
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Replay(arguments) => end(replay::from_arguments(*arguments), replay::ReplayError::exit_code),
+        Command::Latency(arguments) => end(latency::from_arguments(&arguments), replay::ReplayError::exit_code),
         #[cfg(feature = "kafka")]
         Command::Demo(arguments) => end(kafka::demo(&arguments), kafka::StreamError::exit_code),
         #[cfg(feature = "kafka")]

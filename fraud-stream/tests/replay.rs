@@ -282,3 +282,25 @@ fn what_cannot_be_done_is_refused_with_the_fitting_code() {
     let help = String::from_utf8(folder.replay("--help").stdout).unwrap();
     assert!(help.contains("Examples:") && help.contains("--labels tx_fraud"), "{help}");
 }
+
+#[test]
+fn latency_measures_the_models_in_their_order() {
+    use fraud_stream::latency::{LatencyArgs, measure};
+    let folder = Folder::new();
+    write(&folder.file("in.csv"), &payments(3, 40));
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fraud-core");
+    let default = root.join("models/default.onnx");
+    let arguments =
+        LatencyArgs { input: folder.file("in.csv"), model: vec![default.clone(), default], rows: 100, rounds: 3 };
+    let latency = measure(&arguments).unwrap();
+    assert_eq!((latency.rows, latency.models.len()), (100, 2));
+    for timing in &latency.models {
+        assert_eq!(timing.name, "fraud-default");
+        assert!(timing.median_us > 0.0 && timing.p99_us > 0.0);
+    }
+    let hostile = LatencyArgs { model: vec![root.join("testdata/hostile/cycle.onnx")], ..arguments.clone() };
+    assert_eq!(measure(&hostile).unwrap_err().exit_code(), 64);
+    std::fs::write(folder.file("empty.csv"), "transaction_id,tx_datetime,customer_id,terminal_id,tx_amount\n").unwrap();
+    let empty = LatencyArgs { input: folder.file("empty.csv"), ..arguments };
+    assert_eq!(measure(&empty).unwrap_err().exit_code(), 65);
+}

@@ -1,6 +1,7 @@
 """Builds and checks the monitoring: `python -m fraud_monitoring --help`. `scripts/monitoring.sh` calls it."""
 
 import argparse
+import signal
 import sys
 
 from . import alerts, check, files, generate, live, tools
@@ -29,6 +30,8 @@ def main() -> int:
     commands.add_parser("check", help="what can be known without a running service").set_defaults(run=_check)
     commands.add_parser("live", help="each rule and panel on a real Prometheus").set_defaults(run=lambda _: live.main())
     commands.add_parser("alerts", help="alerts provoked, through to a webhook").set_defaults(run=lambda _: alerts.main())
+    # Ended from outside, it still ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     arguments = parser.parse_args()
     return arguments.run(arguments)
 

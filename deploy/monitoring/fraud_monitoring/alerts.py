@@ -4,10 +4,12 @@ Rules, routes and inhibitions are the shipped ones; only minutes have become sec
 not provoked here stands in `ELSEWHERE`, with where it is.
 """
 
+import contextlib
 import json
+import os
 import re
 import shutil
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from .webhook import Told, Webhook
 
 #: Alerts that are not provoked here, and who sees them firing.
 ELSEWHERE = {"AdminNotification_MaxScaleHighCPU": "scripts/drill.sh, with six limited replicas under attack"}
+CHAOS = {"FRAUD__CHAOS__ENABLED": "true"}
 NO_MODEL_POLICY = '[[rules]]\nname = "no model: review"\ndecision = "review"\nwithout_model = true\nwhen = { amount = { above = 0 } }\n'
 
 
@@ -73,19 +76,17 @@ class Calamities:
         model = folder / "fails.onnx"
         model.write_bytes(fails_above_200())
         self.api("errors", {"FRAUD__MODEL__PATH": str(model)}, "FraudModelErrors", "FraudApiErrorRate")
-        self.load("errors", 10, "--scenario", "amount-x5=0.9")
+        self.load("errors", 5, "--scenario", "amount-x5=0.9")
         (folder / "policy.toml").write_text(NO_MODEL_POLICY)
         rules = {"FRAUD__MODEL__PATH": str(folder / "none.onnx"), "FRAUD__MODEL__OPTIONAL": "true"}
         self.api("rules", {**rules, "FRAUD__POLICY__PATH": str(folder / "policy.toml")}, "FraudFallbackRules")
-        self.load("rules", 10)
+        self.load("rules", 5)
         self.api("full", {"FRAUD__STORE__MAX_BYTES": str(1 << 20)}, "FraudStoreFailing")
-        self.load("full", 40, "--customers", "100000")
-        chaos = {"FRAUD__CHAOS__ENABLED": "true", "FRAUD__CHAOS__SLOW_ASSESSMENT": "2500ms"}
-        self.api("slow", chaos, "FraudApiLatencyHigh")
+        self.load("full", 20, "--customers", "100000")
+        self.api("slow", {**CHAOS, "FRAUD__CHAOS__SLOW_ASSESSMENT": "2500ms"}, "FraudApiLatencyHigh")
         self.load("slow", 1)
-        chaos = {"FRAUD__CHAOS__ENABLED": "true", "FRAUD__CHAOS__SLOW_ASSESSMENT": "30ms"}
-        self.api("shed", chaos, "FraudApiShedding")
-        self.load("shed", 60)
+        self.api("shed", {**CHAOS, "FRAUD__CHAOS__SLOW_ASSESSMENT": "30ms"}, "FraudApiShedding")
+        self.load("shed", 40)
         self.api("quiet", {}, "FraudNoPredictions")
 
     def models(self) -> None:
@@ -93,7 +94,7 @@ class Calamities:
         folder = self.scene.folder
         drift = {"FRAUD__DRIFT__SAMPLE_EVERY": "1", "FRAUD__DRIFT__MIN_SAMPLES": "50"}
         self.api("drift", drift, "FraudFeatureDrift", "FraudScoreDrift", "FraudShareHigh")
-        self.load("drift", 20, "--scenario", "amount-x5=0.9")
+        self.load("drift", 10, "--scenario", "amount-x5=0.9")
         model = folder / "refused.onnx"
         shutil.copy(MODEL, model)
         self.api("refused", {"FRAUD__MODEL__PATH": str(model), "FRAUD__MODEL__WATCH": "1s"}, "FraudModelReloadRefused")
@@ -116,24 +117,29 @@ class Calamities:
         self.expected.add(("FraudTargetMissing", "missing"))
         self.vanish = lambda: (self.scene.end("api-down"), listed.write_text("[]"))
 
+    def consumer(self, namespace: str, broker: str, settings: dict[str, str], *alerts: str) -> None:
+        """One fraud-stream in a namespace and under names of its own."""
+        names = {f"FRAUD__KAFKA__{key}": namespace for key in ("GROUP", "TRANSACTIONAL_ID")}
+        names["FRAUD__KAFKA__JOURNAL_TOPIC"] = f"{namespace}-journal"
+        address = self.scene.stream(f"stream-{namespace}", broker, {**names, **settings})
+        self.jobs.append(services.scraped("fraud-stream", namespace, [address]))
+        self.expected |= {(alert, namespace) for alert in alerts}
+
     def stream(self) -> None:
-        """Troubles of the stream: who it asks is gone, who writes sends rubbish, and a broker that is not there."""
+        """Troubles of the stream: who it asks is slow, or gone; who writes sends rubbish; a topic is not there."""
         broker = self.scene.broker()
-        asked = self.scene.api("api-asked", {})
-        remote = {"FRAUD__SCORER__KIND": "http", "FRAUD__SCORER__URL": f"http://{asked}", "FRAUD__SCORER__TIMEOUT": "2s"}
-        stalled = self.scene.stream("stream-stalled", broker, {**remote, "FRAUD__KAFKA__BATCH_RECORDS": "200"})
-        self.jobs.append(services.scraped("fraud-stream", "stalled", [stalled]))
-        waiting = ("FraudConsumerLag", "FraudKafkaQueueLong", "FraudProcessingStalled")
-        self.expected |= {(alert, "stalled") for alert in waiting}
-        other = {"FRAUD__KAFKA__GROUP": "letters", "FRAUD__KAFKA__TRANSACTIONAL_ID": "letters", "FRAUD__KAFKA__JOURNAL_TOPIC": "letters-journal"}
-        letters = self.scene.stream("stream-letters", broker, other)
-        self.jobs.append(services.scraped("fraud-stream", "letters", [letters]))
-        self.expected.add(("FraudDeadLetters", "letters"))
-        traffic = ("--rate", "60", "--duration", "8m", "--malformed", "0.3", "--predictions-topic", "none")
+        for name, settings in (("asked", {}), ("slowly", {**CHAOS, "FRAUD__CHAOS__SLOW_ASSESSMENT": "100ms"})):
+            self.addresses[name] = self.scene.api(f"api-{name}", settings)
+        remote = {"FRAUD__SCORER__KIND": "http", "FRAUD__SCORER__REQUEST_RECORDS": "1", "FRAUD__KAFKA__BATCH_RECORDS": "50"}
+        gone = {**remote, "FRAUD__SCORER__URL": f"http://{self.addresses['asked']}", "FRAUD__SCORER__TIMEOUT": "2s"}
+        self.consumer("stalled", broker, gone, "FraudProcessingStalled")
+        slowly = {**remote, "FRAUD__SCORER__URL": f"http://{self.addresses['slowly']}", "FRAUD__SCORER__CONCURRENCY": "1"}
+        # One at a time, ten a second: it reads on, and falls behind.
+        self.consumer("behind", broker, slowly, "FraudConsumerLag", "FraudKafkaQueueLong")
+        self.consumer("letters", broker, {}, "FraudDeadLetters")
+        self.consumer("notopic", broker, {"FRAUD__KAFKA__INPUT_TOPIC": "nobody-made-this"}, "FraudStreamReconnecting")
+        traffic = ("--rate", "40", "--duration", "8m", "--malformed", "0.3", "--predictions-topic", "none")
         self.scene.load("load-kafka", f"kafka://{broker}", *traffic)
-        nowhere = self.scene.stream("stream-nobroker", f"127.0.0.1:{services.free_port()}", {})
-        self.jobs.append(services.scraped("fraud-stream", "nobroker", [nowhere]))
-        self.expected.add(("FraudStreamReconnecting", "nobroker"))
         self.stall = lambda: self.scene.end("api-asked")
 
     def cluster(self) -> None:
@@ -144,12 +150,14 @@ class Calamities:
         alerts = ("FraudMemoryHigh", "FraudMaxScale", "FraudScalingEvent", "FraudCrashLooping")
         self.expected |= {(alert, "cluster") for alert in alerts}
         self.addresses["cluster"] = found["service"]
-        self.load("cluster", 300, "--requests-per-connection", "50")
+        # Not before somebody sees it scale.
+        self.crowd = lambda: self.load("cluster", 600, "--requests-per-connection", "50")
 
         def shoot() -> None:
-            replica = json.loads(services.get(f"http://{found['metrics']}/targets") or "[]")
-            if len(replica) == 2:
-                subprocess.run(["kill", "-9", replica[0]["labels"]["process"]], check=False)
+            replicas = json.loads(services.get(f"http://{found['metrics']}/targets") or "[]")
+            if len(replicas) == 2:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(replicas[0]["labels"]["process"]), signal.SIGKILL)
 
         self.again.append(shoot)
 
@@ -176,12 +184,13 @@ def run() -> list[str]:
         for path in files.rule_files():
             (rules / path.name).write_text(shortened(path.read_text()))
         found = Calamities(scene)
-        for begin in (found.requests, found.models, found.targets, found.stream, found.cluster):
+        for begin in (found.stream, found.requests, found.models, found.targets, found.cluster):
             begin()
         alertmanager = _alertmanager(scene, webhook.address)
         scene.prometheus(rules, found.jobs, alertmanager)
         problems = _all_there(found)
         time.sleep(15)
+        found.crowd()
         found.vanish()
         found.stall()
         receivers = wanted_receivers()

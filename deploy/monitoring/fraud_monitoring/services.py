@@ -165,7 +165,9 @@ class Scene:
 
     def load(self, name: str, target: str, *options: str) -> subprocess.Popen:
         """Starts a load that ends by itself. Whether the generator keeps its schedule is of no interest here."""
-        command = [str(PROGRAMS / "fraud-loadgen"), "run", "--target", target, "--customers", "500", *options]
+        command = [str(PROGRAMS / "fraud-loadgen"), "run", "--target", target, *options]
+        if "--customers" not in options:
+            command += ["--customers", "500"]
         return self.start(name, command)
 
     def prometheus(self, rules: Path, jobs: list[dict], alertmanager: str | None = None) -> "Prometheus":

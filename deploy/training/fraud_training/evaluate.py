@@ -44,20 +44,43 @@ def card_precision(day, customer, fraud, scores, cards: int = CARDS_PER_DAY) -> 
     A customer's score on a day is the highest of its transactions; a customer found to be compromised is
     left out of later days. A day with fewer customers than `cards` still divides by `cards`.
     """
-    found = np.empty(0, dtype=customer.dtype)
-    shares = []
-    for today in np.unique(day):
-        rows = np.flatnonzero(day == today)
-        rows = rows[~np.isin(customer[rows], found)]
-        names, position = np.unique(customer[rows], return_inverse=True)
+    return CardAlerts(day, customer, fraud, scores).precision(cards)
+
+
+class CardAlerts:
+    """Each day's customers by their highest score, so that card precision can be asked for many times."""
+
+    def __init__(self, day, customer, fraud, scores):
+        names, customer = np.unique(customer, return_inverse=True)
+        self.customers = len(names)
+        self.days = [self._ranked(customer[rows], fraud[rows], scores[rows]) for rows in _rows_of_days(day)]
+
+    def _ranked(self, customer, fraud, scores) -> tuple[np.ndarray, np.ndarray]:
+        """Customers of a day, highest score first, and whether a fraud is among their payments."""
+        names, position = np.unique(customer, return_inverse=True)
         highest = np.full(len(names), -np.inf)
-        np.maximum.at(highest, position, scores[rows])
+        np.maximum.at(highest, position, scores)
         hit = np.zeros(len(names), dtype=bool)
-        np.logical_or.at(hit, position, fraud[rows] == 1)
-        alerts = np.argsort(-highest, kind="stable")[:cards]
-        shares.append(hit[alerts].sum() / cards)
-        found = np.union1d(found, names[alerts][hit[alerts]])
-    return float(np.mean(shares))
+        np.logical_or.at(hit, position, fraud == 1)
+        order = np.argsort(-highest, kind="stable")
+        return names[order], hit[order]
+
+    def precision(self, cards: int = CARDS_PER_DAY, weight: np.ndarray | None = None) -> float:
+        """The figure of `card_precision`. `weight`: how often each customer counts (sorted by name), as in a bootstrap."""
+        weight = np.ones(self.customers) if weight is None else weight
+        left = weight.astype(np.float64)
+        shares = []
+        for names, hit in self.days:
+            here = left[names]
+            before = np.cumsum(here) - here
+            alerted = np.clip(cards - before, 0, here)
+            shares.append((alerted * hit).sum() / cards)
+            left[names[hit & (alerted > 0)]] = 0
+        return float(np.mean(shares))
+
+
+def _rows_of_days(day) -> list[np.ndarray]:
+    return [np.flatnonzero(day == today) for today in np.unique(day)]
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ struct Round {
     worked: bool,
 }
 
+/// How soon a request is looked at again at the latest, when its connection has nothing new for it.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Least step of the typical duration, and what turning a request away may count for.
 const STEP: Duration = Duration::from_micros(1);
 /// Allowed to any gap, whatever is typical.
@@ -46,6 +48,9 @@ pub struct Admission {
     /// What one request's work typically takes: follows single ones by an eighth at most.
     typical: Cell<Duration>,
     marker: RefCell<Option<Waker>>,
+    /// Requests that were looked at once, by number.
+    looked_at: RefCell<Vec<(u64, Waker)>>,
+    looks: Cell<u64>,
 }
 
 impl Admission {
@@ -60,6 +65,8 @@ impl Admission {
             round: Cell::new(None),
             typical: Cell::new(Duration::from_micros(20)),
             marker: RefCell::new(None),
+            looked_at: RefCell::default(),
+            looks: Cell::new(0),
         })
     }
 
@@ -113,8 +120,44 @@ impl Admission {
         Ok(Waiting(self))
     }
 
+    /// Sees to it that a request whose body was not there at the first look is looked at again soon, until the
+    /// guard is dropped. Nearly always its connection does that by itself, at once.
+    #[must_use]
+    pub fn look_again(self: &Rc<Self>, waker: &Waker) -> LookAgain {
+        let number = self.looks.get();
+        self.looks.set(number.wrapping_add(1));
+        self.looked_at.borrow_mut().push((number, waker.clone()));
+        LookAgain { admission: self.clone(), number }
+    }
+
+    /// The task behind [`Admission::look_again`]: run it on the worker's own thread for as long as the worker lives.
+    pub async fn remind(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let forgotten: Vec<Waker> = self.looked_at.borrow().iter().map(|(_, waker)| waker.clone()).collect();
+            forgotten.into_iter().for_each(Waker::wake);
+        }
+    }
+
     fn refuse(&self, reason: Shed) -> ApiError {
         ApiError::Overloaded { reason, retry_after: self.retry_after }
+    }
+}
+
+/// A request that was looked at once.
+#[derive(Debug)]
+pub struct LookAgain {
+    admission: Rc<Admission>,
+    number: u64,
+}
+
+impl Drop for LookAgain {
+    fn drop(&mut self) {
+        let mut looked_at = self.admission.looked_at.borrow_mut();
+        // The latest is the first to be found.
+        if let Some(at) = looked_at.iter().rposition(|(number, _)| *number == self.number) {
+            looked_at.swap_remove(at);
+        }
     }
 }
 
@@ -174,6 +217,22 @@ mod tests {
         assert!(admission.work(start).is_ok());
         assert!(admission.work(start + Duration::from_millis(80)).is_ok());
         assert!(admission.work(start + Duration::from_millis(81)).is_ok());
+    }
+
+    #[actix_web::test]
+    async fn who_was_looked_at_once_is_looked_at_again() {
+        let admission = admission();
+        actix_web::rt::spawn(admission.clone().remind());
+        let mut guard = None;
+        poll_fn(|context| match guard.take() {
+            Some(_) => Poll::Ready(()),
+            None => {
+                guard = Some(admission.look_again(context.waker()));
+                Poll::Pending
+            }
+        })
+        .await;
+        assert!(admission.looked_at.borrow().is_empty());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::Poll;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -12,7 +13,7 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, He
 use actix_web::web::{Bytes, BytesMut};
 use futures_util::Stream;
 
-use super::admission::Admission;
+use super::admission::{Admission, LookAgain};
 use super::problem::ApiError;
 
 /// Limits of one body.
@@ -24,6 +25,15 @@ pub struct Limits {
     pub time: Duration,
 }
 
+/// A body that has come.
+#[derive(Debug)]
+pub struct Received {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// It was not there with its head, so time has passed.
+    pub waited: bool,
+}
+
 /// Reads a body. One that has come with its head, as nearly all do, costs no copy and no timer.
 ///
 /// # Errors
@@ -32,48 +42,94 @@ pub struct Limits {
 pub async fn read(
     request: &HttpRequest,
     payload: &mut Payload,
-    admission: &Admission,
+    admission: &Rc<Admission>,
     limits: Limits,
-) -> Result<Bytes, ApiError> {
-    let mut body = Body { first: Bytes::new(), rest: BytesMut::new(), limit: limits.bytes };
-    let at_once = poll_fn(|context| match body.poll(payload, context) {
-        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-        Poll::Pending => Poll::Ready(None),
-    });
-    if let Some(outcome) = at_once.await {
-        outcome?;
-        return Ok(body.take());
+) -> Result<Received, ApiError> {
+    let mut body = Body::new(limits);
+    match poll_fn(|context| body.look(payload, admission, context)).await {
+        Look::Done(outcome) => outcome,
+        Look::NotYet => body.rest(request, payload, admission).await,
     }
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|bytes| bytes > limits.bytes as u64) {
-        return Err(ApiError::BodyTooLarge { limit: limits.bytes });
-    }
-    let _waiting = admission.wait()?;
-    let rest = poll_fn(|context| body.poll(payload, context));
-    tokio::time::timeout(limits.time, rest).await.map_err(|_| ApiError::BodyTimeout)??;
-    Ok(body.take())
 }
 
-struct Body {
+/// A body that is being read.
+#[derive(Debug)]
+pub struct Body {
     first: Bytes,
     rest: BytesMut,
-    limit: usize,
+    limits: Limits,
+    looked: Option<LookAgain>,
+}
+
+/// What a look at a body found.
+#[derive(Debug)]
+pub enum Look {
+    /// It is there, or cannot be had.
+    Done(Result<Received, ApiError>),
+    /// It must be waited for: [`Body::rest`].
+    NotYet,
 }
 
 impl Body {
-    fn poll(&mut self, payload: &mut Payload, context: &mut std::task::Context<'_>) -> Poll<Result<(), ApiError>> {
+    /// Nothing of it yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { first: Bytes::new(), rest: BytesMut::new(), limits, looked: None }
+    }
+
+    /// Looks whether it came with its head. The server asks a handler once before it hands over the bytes behind
+    /// the head and once more right after it has, so only what is not there at the second look is late: a
+    /// timer for each body would cost as much as reading it.
+    pub fn look(&mut self, payload: &mut Payload, admission: &Rc<Admission>, context: &mut Context<'_>) -> Poll<Look> {
+        let outcome = self.poll(payload, context);
+        let first = self.looked.take().is_none();
+        match outcome {
+            Poll::Ready(outcome) => Poll::Ready(Look::Done(outcome.map(|()| self.take(false)))),
+            Poll::Pending if first => {
+                self.looked = Some(admission.look_again(context.waker()));
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Ready(Look::NotYet),
+        }
+    }
+
+    /// Waits for what has not come yet.
+    ///
+    /// # Errors
+    /// Those of [`read`].
+    pub async fn rest(
+        &mut self,
+        request: &HttpRequest,
+        payload: &mut Payload,
+        admission: &Admission,
+    ) -> Result<Received, ApiError> {
+        let limit = self.limits.bytes;
+        let announced =
+            request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|bytes| bytes > limit as u64) {
+            return Err(ApiError::BodyTooLarge { limit });
+        }
+        let _waiting = admission.wait()?;
+        let time = self.limits.time;
+        let rest = poll_fn(|context| self.poll(payload, context));
+        tokio::time::timeout(time, rest).await.map_err(|_| ApiError::BodyTimeout)??;
+        Ok(self.take(true))
+    }
+
+    fn poll(&mut self, payload: &mut Payload, context: &mut Context<'_>) -> Poll<Result<(), ApiError>> {
+        let limit = self.limits.bytes;
         loop {
             match Pin::new(&mut *payload).poll_next(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Ready(Some(Ok(chunk))) => {
-                    if self.first.len() + self.rest.len() + chunk.len() > self.limit {
-                        return Poll::Ready(Err(ApiError::BodyTooLarge { limit: self.limit }));
+                    if self.first.len() + self.rest.len() + chunk.len() > limit {
+                        return Poll::Ready(Err(ApiError::BodyTooLarge { limit }));
                     }
                     self.add(chunk);
                 }
                 Poll::Ready(Some(Err(PayloadError::Overflow))) => {
-                    return Poll::Ready(Err(ApiError::BodyTooLarge { limit: self.limit }));
+                    return Poll::Ready(Err(ApiError::BodyTooLarge { limit }));
                 }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(ApiError::BodyBroken)),
             }
@@ -91,8 +147,9 @@ impl Body {
         }
     }
 
-    fn take(&mut self) -> Bytes {
-        if self.rest.is_empty() { std::mem::take(&mut self.first) } else { self.rest.split().freeze() }
+    fn take(&mut self, waited: bool) -> Received {
+        let bytes = if self.rest.is_empty() { std::mem::take(&mut self.first) } else { self.rest.split().freeze() };
+        Received { bytes, waited }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::http::{StatusCode, header};
+use actix_web::web::Bytes;
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use fraud_core::error::{ModelError, ParseError, StoreError};
 use fraud_core::service::life::LifeError;
@@ -199,6 +200,12 @@ impl ApiError {
         matches!(self, Self::Model(_) | Self::Internal { .. })
     }
 
+    /// The problem document as it is sent.
+    #[must_use]
+    pub fn document(&self) -> Bytes {
+        serde_json::to_vec(&self.problem()).unwrap_or_default().into()
+    }
+
     fn fields(&self) -> Vec<serde_json::Value> {
         match self {
             Self::Parse(ParseError::Invalid(error)) => error
@@ -297,6 +304,6 @@ impl ResponseError for ApiError {
 
     fn error_response(&self) -> HttpResponse<BoxBody> {
         self.log();
-        self.start_response().content_type(PROBLEM_JSON).body(serde_json::to_vec(&self.problem()).unwrap_or_default())
+        self.start_response().content_type(PROBLEM_JSON).body(self.document())
     }
 }

@@ -94,7 +94,7 @@ async fn score(Parts(request, mut payload): Parts) -> HttpResponse {
         let settings = &worker.shared.settings.admission;
         let limits = Limits { bytes: settings.max_body_bytes, time: settings.deadline.0 };
         body::media(request.headers(), "application/json")?;
-        let body = body::read(&request, &mut payload, &worker.admission, limits).await?;
+        let body = body::read(&request, &mut payload, &worker.admission, limits).await?.bytes;
         let (now, millis) = (Instant::now(), clock::unix_millis());
         worker.admission.work(now)?;
         let assessment = predict::assess(worker, &body, (Wish { record: false, explain: true }, now, millis))?;

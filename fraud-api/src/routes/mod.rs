@@ -75,7 +75,7 @@ pub async fn many_rows(
     let media = body::media(request.headers(), expected)?;
     let settings = &worker.shared.settings.admission;
     let limits = Limits { bytes: settings.max_batch_bytes, time: settings.deadline.0 };
-    let body = body::read(request, payload, &worker.admission, limits).await?;
+    let body = body::read(request, payload, &worker.admission, limits).await?.bytes;
     worker.admission.work(std::time::Instant::now())?;
     Ok((media, body))
 }

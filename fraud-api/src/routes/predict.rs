@@ -1,22 +1,25 @@
 //! `POST /predict`: one transaction, one assessment.
 
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use fraud_core::error::{FieldProblem, ParseError, ValidationError, ValueClass};
-use fraud_core::service::clock;
 use fraud_core::{Assessment, Decision, Parsed, Scorer, Transaction};
 
 use super::console::Recent;
 use super::{Parts, as_problem, refuse};
-use crate::answer;
 use crate::app::{RECENT, Worker};
-use crate::http::body::{self, Limits, Media};
+use crate::http::body::{self, Body, Limits, Look, Media, Received};
 use crate::http::guard::{self, Passed};
 use crate::http::keys::Role;
-use crate::http::problem::ApiError;
+use crate::http::problem::{ApiError, PROBLEM_JSON};
 use crate::trace;
 
 /// What a caller may ask of an assessment.
@@ -65,24 +68,104 @@ impl Wish {
         crate::schema::Refusals,
     ),
 )]
-pub async fn predict(Parts(request, mut payload): Parts) -> HttpResponse {
-    let arrived = Instant::now();
-    let worker = match Worker::of(&request) {
-        Ok(worker) => worker,
-        Err(error) => return as_problem(&error),
+pub fn predict(Parts(request, payload): Parts) -> Predict {
+    match Worker::of(&request).cloned() {
+        Ok(worker) => {
+            let settings = &worker.shared.settings.admission;
+            let limits = Limits { bytes: settings.max_body_bytes, time: settings.deadline.0 };
+            let way = Way { worker, request, payload, body: Body::new(limits), arrived: Instant::now() };
+            Predict::Arrived(Some(way))
+        }
+        Err(error) => Predict::Waiting(Box::pin(std::future::ready(as_problem(&error)))),
+    }
+}
+
+/// A request to `/predict` on its way to the answer. By hand, because nearly all are answered at the second look
+/// at their body, without any state worth a box.
+pub enum Predict {
+    /// It may all be there. Empty once it was answered.
+    Arrived(Option<Way>),
+    /// Its body is waited for.
+    Waiting(Pin<Box<dyn Future<Output = HttpResponse>>>),
+}
+
+/// What a request carries along.
+pub struct Way {
+    worker: Rc<Worker>,
+    request: HttpRequest,
+    payload: Payload,
+    body: Body,
+    arrived: Instant,
+}
+
+impl std::fmt::Debug for Predict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if matches!(self, Self::Waiting(_)) { "Waiting" } else { "Arrived" })
+    }
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Way").field("body", &self.body).finish_non_exhaustive()
+    }
+}
+
+impl Future for Predict {
+    type Output = HttpResponse;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<HttpResponse> {
+        if let Self::Arrived(way) = &mut *self {
+            let Some(Way { worker, request, payload, body, arrived }) = way else { return Poll::Pending };
+            match body.look(payload, &worker.admission, context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Look::Done(body)) => return Poll::Ready(answer((worker, request), body, *arrived)),
+                Poll::Ready(Look::NotYet) => {
+                    let Some(way) = way.take() else { return Poll::Pending };
+                    *self = Self::Waiting(Box::pin(late(way)));
+                }
+            }
+        }
+        match &mut *self {
+            Self::Waiting(rest) => rest.as_mut().poll(context),
+            Self::Arrived(_) => Poll::Pending,
+        }
+    }
+}
+
+/// The way of a request whose body does not come with its head.
+async fn late(Way { worker, request, mut payload, mut body, arrived }: Way) -> HttpResponse {
+    let body = {
+        let _in_progress = worker.shared.metrics.http_in_progress();
+        body.rest(&request, &mut payload, &worker.admission).await
     };
+    answer((&worker, &request), body, arrived)
+}
+
+/// From a body to the answer.
+fn answer(
+    (worker, request): (&Worker, &HttpRequest),
+    body: Result<Received, ApiError>,
+    arrived: Instant,
+) -> HttpResponse {
     let metrics = &worker.shared.metrics;
     let _in_progress = metrics.http_in_progress();
-    let mut span = trace::begin(worker, &request, || "POST /predict".into());
+    let mut span = trace::begin(worker, request, || "POST /predict".into());
     let mut passed = Passed::default();
-    let mut response = match serve(worker, (&request, &mut payload), arrived, &mut passed).await {
+    let mut response = match serve(worker, (request, body), arrived, &mut passed) {
         Ok(body) => {
             let mut response = HttpResponse::Ok();
             response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
             response.body(body)
         }
         Err(error) => {
-            let response = refuse(worker, &error, as_problem);
+            let response = match &error {
+                ApiError::Overloaded { reason, .. } => {
+                    metrics.shed(*reason);
+                    let body = worker.overloaded.get_or_init(|| error.document());
+                    error.start_response().content_type(PROBLEM_JSON).body(body.clone())
+                }
+                error => refuse(worker, error, as_problem),
+            };
             metrics.http_error(response.status().as_u16());
             response
         }
@@ -93,32 +176,34 @@ pub async fn predict(Parts(request, mut payload): Parts) -> HttpResponse {
     response
 }
 
-async fn serve(
+fn serve(
     worker: &Worker,
-    (request, payload): (&HttpRequest, &mut actix_web::dev::Payload),
+    (request, body): (&HttpRequest, Result<Received, ApiError>),
     arrived: Instant,
     passed: &mut Passed,
-) -> Result<Vec<u8>, ApiError> {
-    let settings = &worker.shared.settings.admission;
-    let limits = Limits { bytes: settings.max_body_bytes, time: settings.deadline.0 };
-    // The body first: nearly always it is there already, and a connection whose body was read can go on
-    // after a refusal.
-    let body = body::read(request, payload, &worker.admission, limits).await;
+) -> Result<Bytes, ApiError> {
+    // The body came first: a connection whose body was read can go on after a refusal. Then the question whether
+    // there is time for it at all, because turning away must cost little.
+    let mut now = arrived;
+    if let Ok(body) = &body {
+        // Where the body was waited for, the arrival lies in an earlier round of admission.
+        if body.waited {
+            now = Instant::now();
+        }
+        worker.admission.work(now)?;
+    }
     *passed = guard::enter(worker, request, Role::Score)?;
     let body = body?;
     if body::media(request.headers(), "application/json")? != Media::Json {
         return Err(ApiError::MediaType { expected: "application/json" });
     }
     let wish = Wish::read(request.query_string())?;
-    // Not `arrived`: where the body was waited for, that lies in an earlier round.
-    let now = Instant::now();
-    if now.saturating_duration_since(arrived) > settings.deadline.0 {
+    if body.waited && is_late(arrived, worker.shared.settings.admission.deadline.0) {
         return Err(ApiError::Deadline);
     }
-    worker.admission.work(now)?;
-    let millis = clock::unix_millis();
-    let assessment = assess(worker, &body, (wish, now, millis))?;
-    Ok(written(&assessment, millis))
+    let millis = worker.wall.millis(now);
+    let assessment = assess(worker, &body.bytes, (wish, now, millis))?;
+    Ok(worker.answers.write(|json| crate::answer::write(&assessment, millis, json)))
 }
 
 /// Bytes to assessment: the whole path, begun at `began` and the wall clock's `millis`.
@@ -165,7 +250,7 @@ pub fn assess(
 /// [`ApiError::Parse`].
 pub fn read(worker: &Worker, body: &[u8], millis: u64) -> Result<Transaction, ApiError> {
     let shared = &worker.shared;
-    let parsed = utf8(body).and_then(|()| Parsed::from_json(body, shared.parse)).and_then(|parsed| {
+    let parsed = Parsed::from_json(body, shared.parse).and_then(|parsed| {
         let now = i64::try_from(millis / 1_000).unwrap_or(i64::MAX);
         let latest = now.saturating_add(shared.settings.time.max_future_skew.whole_seconds().into());
         if parsed.transaction.time <= latest { Ok(parsed) } else { Err(from_the_future()) }
@@ -175,15 +260,6 @@ pub fn read(worker: &Worker, body: &[u8], millis: u64) -> Result<Transaction, Ap
         shared.metrics.ignored_fields(parsed.label_fields, parsed.unknown_fields);
     }
     Ok(parsed.transaction)
-}
-
-/// The reader passes over texts that it does not keep without looking at their bytes.
-fn utf8(body: &[u8]) -> Result<(), ParseError> {
-    std::str::from_utf8(body).map(drop).map_err(|error| ParseError::NotJson {
-        line: 1,
-        column: error.valid_up_to() + 1,
-        reason: "bytes that are not UTF-8".to_owned(),
-    })
 }
 
 fn from_the_future() -> ParseError {
@@ -217,7 +293,7 @@ pub fn remember(worker: &Worker, transaction: &Transaction, assessment: &Assessm
 #[must_use]
 pub fn written(assessment: &Assessment, unix_millis: u64) -> Vec<u8> {
     let mut json = Vec::with_capacity(512);
-    answer::write(assessment, unix_millis, &mut json);
+    crate::answer::write(assessment, unix_millis, &mut json);
     json
 }
 

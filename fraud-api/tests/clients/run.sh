@@ -1,17 +1,23 @@
 #!/usr/bin/env bash
 # Existing clients and schemathesis against a fraud-api of its own on a free port.
-#   fraud-api/tests/clients/run.sh [BINARY]
+#   fraud-api/tests/clients/run.sh [BINARY]      EXAMPLES=30 is how many requests schemathesis tries of each operation
+# Without a binary it takes the one that `scripts/test.sh` builds. Screenshots of the console go to out/console.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 
+scripts/setup.sh build python chromium
 binary=${1:-target/debug/fraud-api}
-[ -x "$binary" ] || cargo build --locked --quiet -p fraud-api
+# The same packages as in the step `test`, so that nothing is compiled a second time with other features.
+[ $# -gt 0 ] || cargo test --workspace --exclude fraud-stream --exclude fraud-loadgen --locked --quiet --no-run --test command
 here=fraud-api/tests/clients
-venv=.cache/clients
-if ! cmp -s "$here/requirements.txt" "$venv/installed.txt"; then
+# The environment is keyed by the lock: another lock is another environment, an equal one is reused.
+venv=.cache/venv-clients/$(sha256sum "$here/requirements.txt" | cut -c1-12)
+if [ ! -e "$venv/.complete" ]; then
+  echo "clients: installing the Python environment (once)"
+  rm -rf "$venv"
   python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
-  cp "$here/requirements.txt" "$venv/installed.txt"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$here/requirements.txt"
+  touch "$venv/.complete"
 fi
 
 log=$(mktemp)
@@ -33,12 +39,10 @@ PY
 
 export FRAUD_API=$address FRAUD_MODEL=$model
 "$venv/bin/python" "$here/test_clients.py"
-if [ -x /usr/bin/chromium ]; then
-  "$venv/bin/python" "$here/test_console.py"
-else
-  echo "skipped: the console's test needs Debian's chromium"
-fi
+"$venv/bin/python" "$here/test_console.py"
 # Bytes of 128 signs may be more than 128, so what the schema allows is not always taken: 422 then.
-"$venv/bin/schemathesis" run "http://$address/openapi.json" --max-examples "${EXAMPLES:-30}" --request-timeout 20 \
-  --exclude-checks positive_data_acceptance,negative_data_rejection,unsupported_method
+mkdir -p out/schemathesis
+schemathesis=$PWD/$venv/bin/schemathesis
+(cd out/schemathesis && "$schemathesis" run "http://$address/openapi.json" --max-examples "${EXAMPLES:-30}" --request-timeout 20 \
+  --exclude-checks positive_data_acceptance,negative_data_rejection,unsupported_method)
 kill -0 "$pid" || { echo "fraud-api did not survive" >&2; exit 1; }

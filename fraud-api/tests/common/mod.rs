@@ -144,6 +144,11 @@ pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, 
     exchange(address, &raw).expect("an answer")
 }
 
+/// A request as it goes over a connection that stays open: in one piece, since pieces wait for each other.
+pub fn post(path: &str, body: &str) -> Vec<u8> {
+    format!("POST {path} HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
 /// Sends bytes as they are and reads one answer; `None` when the connection ends without one.
 pub fn exchange(address: SocketAddr, raw: &[u8]) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -172,6 +177,68 @@ pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
             Ok(count) => bytes.extend_from_slice(&buffer[..count]),
         }
     }
+}
+
+/// The statuses of that many answers which come one behind the other.
+pub fn read_answers(stream: &mut TcpStream, count: usize) -> Vec<u16> {
+    let (mut bytes, mut buffer, mut statuses) = (Vec::new(), [0; 8_192], Vec::new());
+    while statuses.len() < count {
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return statuses,
+            Ok(read) => bytes.extend_from_slice(&buffer[..read]),
+        }
+        while let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            let answer = Answer { status: head[9..12].parse().unwrap(), head, body: Vec::new() };
+            let length: usize = answer.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+            if bytes.len() < end + 4 + length {
+                break;
+            }
+            bytes.drain(..end + 4 + length);
+            statuses.push(answer.status);
+        }
+    }
+    statuses
+}
+
+/// The embedded model's file.
+pub fn default_model() -> Vec<u8> {
+    std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fraud-core/models/default.onnx")).unwrap()
+}
+
+/// The embedded model without its metadata: the same probabilities under another version, with the default
+/// thresholds and without reasons.
+pub fn bare_model() -> Vec<u8> {
+    const METADATA: u64 = 14;
+    let file = default_model();
+    let (mut at, mut kept) = (0, Vec::new());
+    while at < file.len() {
+        let start = at;
+        let tag = varint(&file, &mut at);
+        match tag & 7 {
+            0 => drop(varint(&file, &mut at)),
+            2 => at += usize::try_from(varint(&file, &mut at)).unwrap(),
+            other => panic!("wire type {other}"),
+        }
+        if tag >> 3 != METADATA {
+            kept.extend_from_slice(&file[start..at]);
+        }
+    }
+    kept
+}
+
+/// A number of a protobuf message.
+fn varint(bytes: &[u8], at: &mut usize) -> u64 {
+    let mut value = 0;
+    for shift in (0..).step_by(7) {
+        let byte = bytes[*at];
+        *at += 1;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            break;
+        }
+    }
+    value
 }
 
 /// A transaction of January 2026, as JSON.

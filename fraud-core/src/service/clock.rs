@@ -1,6 +1,7 @@
 //! Wall-clock time, and its text.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::cell::Cell;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Whole Unix seconds now.
 #[must_use]
@@ -13,6 +14,33 @@ pub fn unix_seconds() -> i64 {
 pub fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Wall-clock time of a monotonic reading that is there already, for paths where every reading shows. Both
+/// clocks are compared once a second, so a wall clock that was set shows within that time. One per thread.
+#[derive(Debug)]
+pub struct WallClock(Cell<(Instant, u64)>);
+
+impl WallClock {
+    const COMPARE_EVERY: Duration = Duration::from_secs(1);
+
+    /// Unix milliseconds at `now`, which must be of the recent past.
+    pub fn millis(&self, now: Instant) -> u64 {
+        let (compared, millis) = self.0.get();
+        let since = now.saturating_duration_since(compared);
+        if since < Self::COMPARE_EVERY {
+            return millis + u64::from(since.subsec_millis());
+        }
+        let millis = unix_millis();
+        self.0.set((now, millis));
+        millis
+    }
+}
+
+impl Default for WallClock {
+    fn default() -> Self {
+        Self(Cell::new((Instant::now(), unix_millis())))
+    }
 }
 
 /// RFC 3339 with milliseconds in UTC, always 24 bytes: `2026-01-31T12:00:00.000Z`.
@@ -61,6 +89,17 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_monotonic_reading_gives_the_wall_clock() {
+        let clock = WallClock::default();
+        let (_, start) = clock.0.get();
+        let now = clock.0.get().0;
+        assert_eq!(clock.millis(now + Duration::from_millis(250)), start + 250);
+        // Beyond a second it looks at the wall clock itself.
+        assert!(clock.millis(now + Duration::from_secs(5)) <= unix_millis());
+        assert_eq!(clock.0.get().0, now + Duration::from_secs(5));
+    }
 
     #[test]
     fn agrees_with_the_calendar() {

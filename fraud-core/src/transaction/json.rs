@@ -29,10 +29,12 @@ pub(super) fn read_message(bytes: &[u8], any_case: bool) -> Result<RawTransactio
 }
 
 fn read_as(bytes: &[u8], mode: Mode) -> Result<RawTransaction<'_>, ParseError> {
-    read_once(bytes, mode)
+    // Once for all of it: text by text is slower, and would pass over the texts that are not kept.
+    let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
+    read_once(text, mode)
         .or_else(|error| {
             if error.is_syntax() {
-                read_once(bytes, Mode { careful: true, ..mode }).map_err(|_| error)
+                read_once(text, Mode { careful: true, ..mode }).map_err(|_| error)
             } else {
                 Err(error)
             }
@@ -40,11 +42,21 @@ fn read_as(bytes: &[u8], mode: Mode) -> Result<RawTransaction<'_>, ParseError> {
         .map_err(|error| explain(&error))
 }
 
-fn read_once(bytes: &[u8], mode: Mode) -> Result<RawTransaction<'_>, serde_json::Error> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
+fn read_once(text: &str, mode: Mode) -> Result<RawTransaction<'_>, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_str(text);
     let raw = reader.deserialize_any(ObjectReader(mode))?;
     reader.end()?;
     Ok(raw)
+}
+
+fn not_utf8(bytes: &[u8], at: usize) -> ParseError {
+    let before = bytes.get(..at).unwrap_or_default();
+    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    ParseError::NotJson {
+        line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+        column: at - line_start + 1,
+        reason: "bytes that are not UTF-8".to_owned(),
+    }
 }
 
 fn explain(error: &serde_json::Error) -> ParseError {

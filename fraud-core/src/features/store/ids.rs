@@ -104,6 +104,8 @@ pub(super) struct Ids {
     history_bytes: usize,
     texts: usize,
     pub replies: Replies,
+    /// [`Ids::bytes`] when the store last counted them.
+    pub counted: usize,
 }
 
 /// What a label changed: when the transaction was known to be fraud before, and when it is now.

@@ -47,8 +47,18 @@ struct Locked<'a> {
 }
 
 impl Locked<'_> {
-    fn bytes(&self) -> u64 {
-        (self.ids.bytes() + self.customers.bytes() + self.terminals.bytes()) as u64
+    /// What their memory has grown by since the last call; wraps where it shrank.
+    fn growth(&mut self) -> u64 {
+        let mut growth = 0_u64;
+        for (now, counted) in [
+            (self.ids.bytes(), &mut self.ids.counted),
+            (self.customers.bytes(), &mut self.customers.counted),
+            (self.terminals.bytes(), &mut self.terminals.counted),
+        ] {
+            growth = growth.wrapping_add(now as u64).wrapping_sub(*counted as u64);
+            *counted = now;
+        }
+        growth
     }
 }
 
@@ -207,9 +217,8 @@ impl MemoryStore {
         let earliest = if out.late { earliest } else { earliest.min(transaction.time) };
         out.history_complete = self.is_complete(&view, plan, earliest);
         if records {
-            let before = locked.bytes();
             self.record(core, call, ((customer, terminal), &mut locked), out);
-            self.bytes.fetch_add(locked.bytes().wrapping_sub(before), Ordering::Relaxed);
+            self.count_bytes(&mut locked);
         }
         Ok(())
     }
@@ -248,8 +257,13 @@ impl MemoryStore {
     ) {
         let Call { transaction, keys, plan, .. } = call;
         let time = transaction.time;
-        self.earliest.fetch_min(time, Ordering::AcqRel);
-        let now = self.time.fetch_max(time, Ordering::AcqRel).max(time);
+        // Both move one way only while there is a base, so that looking first is enough; a write that changes nothing
+        // would still take the cache line away from all other threads.
+        if time < self.earliest.load(Ordering::Acquire) {
+            self.earliest.fetch_min(time, Ordering::AcqRel);
+        }
+        let now = self.time.load(Ordering::Acquire);
+        let now = if time > now { self.time.fetch_max(time, Ordering::AcqRel).max(time) } else { now };
         let base = core.base.unwrap_or_default();
         let (second, amount) = (offset(base, time), transaction.amount.units().unsigned_abs());
         let keep_from = self.keep_from(core, now);
@@ -283,28 +297,26 @@ impl MemoryStore {
         let core = self.core.read();
         let Some(base) = core.base else { return LabelOutcome::UnknownTransaction };
         let Hashed { key, hash } = self.hashed(id);
-        let mut ids = pick(&self.ids, Hashed { key, hash }.shard(self.ids.len()));
+        let ids = pick(&self.ids, Hashed { key, hash }.shard(self.ids.len()));
         let Some((slot, event)) = ids.find(key, hash, 0).map(|(slot, event)| (slot, *event)) else {
             return LabelOutcome::UnknownTransaction;
         };
         let (customer_shard, customer) = self.in_shard(event.customer);
         let (terminal_shard, terminal) = self.in_shard(event.terminal);
-        let mut customers = pick(&self.customers, customer_shard);
-        let mut terminals = pick(&self.terminals, terminal_shard);
+        let (customers, terminals) = (pick(&self.customers, customer_shard), pick(&self.terminals, terminal_shard));
+        let mut locked = Locked { ids, customers, terminals };
         // Only now: until the locks were held, its customer might have been cleared away.
         if event.time < self.keep_from(&core, self.time.load(Ordering::Acquire)) {
             return LabelOutcome::UnknownTransaction;
         }
-        let before = (ids.bytes() + customers.bytes() + terminals.bytes()) as u64;
-        let Some(changed) = ids.label(slot, base + i64::from(event.time), label) else {
+        let Some(changed) = locked.ids.label(slot, base + i64::from(event.time), label) else {
             return LabelOutcome::Unchanged;
         };
         let old = spans(base, event.time, &changed.old);
         let new = spans(base, event.time, &changed.new);
-        customers.relabel(customer, &old, &new);
-        terminals.relabel(terminal, &old, &new);
-        let after = (ids.bytes() + customers.bytes() + terminals.bytes()) as u64;
-        self.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        locked.customers.relabel(customer, &old, &new);
+        locked.terminals.relabel(terminal, &old, &new);
+        self.count_bytes(&mut locked);
         LabelOutcome::Applied
     }
 
@@ -317,7 +329,6 @@ impl MemoryStore {
         let keys =
             TransactionKeys { id: hashed(kept.id), customer: hashed(kept.customer), terminal: hashed(kept.terminal) };
         let mut locked = self.lock(&keys);
-        let before = locked.bytes();
         if locked.ids.find(kept.id, keys.id.hash, 0).is_some() {
             return Err("a transaction stands twice");
         }
@@ -341,8 +352,15 @@ impl MemoryStore {
         if let Some((plan, profile)) = kept.reply.filter(|_| remembered) {
             locked.ids.replies.put_encoded((slot, second), plan, profile);
         }
-        self.bytes.fetch_add(locked.bytes().wrapping_sub(before), Ordering::Relaxed);
+        self.count_bytes(&mut locked);
         Ok(())
+    }
+
+    fn count_bytes(&self, locked: &mut Locked) {
+        let growth = locked.growth();
+        if growth != 0 {
+            self.bytes.fetch_add(growth, Ordering::Relaxed);
+        }
     }
 
     /// Forgets everything but the times.

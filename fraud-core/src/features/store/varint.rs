@@ -4,11 +4,19 @@
 pub(crate) const MAX_LEN: usize = 10;
 
 pub(crate) fn put(out: &mut Vec<u8>, mut value: u128) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
+    // Nearly all fit into 64 bits, where shifts are cheap.
+    let mut low = loop {
+        match u64::try_from(value) {
+            Ok(low) => break low,
+            Err(_) => out.push((value & 0x7f) as u8 | 0x80),
+        }
         value >>= 7;
+    };
+    while low >= 0x80 {
+        out.push((low & 0x7f) as u8 | 0x80);
+        low >>= 7;
     }
-    out.push((value & 0x7f) as u8);
+    out.push((low & 0x7f) as u8);
 }
 
 /// Small numbers of either sign to small ones without.

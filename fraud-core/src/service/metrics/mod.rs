@@ -4,8 +4,8 @@
 //! an edge may add its own to. No label holds an id of a transaction, customer or terminal; every label's
 //! values are bounded.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{BoundCounter, BoundHistogram, Counter, Gauge, Meter, MeterProvider};
@@ -136,9 +136,11 @@ pub struct Metrics {
     decisions: [[BoundCounter<u64>; 2]; 3],
     errors: Counter<u64>,
     failed: Counter<u64>,
-    shed: Counter<u64>,
+    shed: [BoundCounter<u64>; 4],
     labels: [BoundCounter<u64>; 2],
     http_errors: Counter<u64>,
+    /// By status from 400 on, each bound when it first occurs: refusing must stay cheap.
+    http_errors_by_status: Box<[OnceLock<BoundCounter<u64>>]>,
     ignored_fields: [BoundCounter<u64>; 2],
     late: BoundCounter<u64>,
     duplicates: BoundCounter<u64>,
@@ -186,6 +188,7 @@ impl Metrics {
         };
         let labels = counter("fraud_labels", "Labels recorded, by what they say.");
         let ignored = counter("fraud_ignored_fields", "Fields of transactions that were read over.");
+        let shed = counter("fraud_requests_shed", "Requests turned away at once, by reason.");
         let seen = counter("fraud_repeated_or_late", "Transactions that were assessed but not recorded.");
         let metrics = Self {
             predictions: counter("ml_model_predictions", "Predictions by model version and result (fraud from 0.5)."),
@@ -203,9 +206,10 @@ impl Metrics {
             decisions: ["approve", "review", "decline"].map(decision_of),
             errors: counter("ml_model_errors", "Faults on our side, by kind."),
             failed: counter("ml_model_failed_predictions", "Transactions without an assessment, by reason."),
-            shed: counter("fraud_requests_shed", "Requests turned away at once, by reason."),
+            shed: Shed::ALL.map(|reason| shed.bind(&[KeyValue::new("reason", reason.as_str())])),
             labels: ["legitimate", "fraud"].map(|label| labels.bind(&[KeyValue::new("label", label)])),
             http_errors: counter("http_errors", "Answers with a status from 400, by status."),
+            http_errors_by_status: (400..600).map(|_| OnceLock::new()).collect(),
             ignored_fields: ["label", "unknown"].map(|kind| ignored.bind(&[KeyValue::new("kind", kind)])),
             late: seen.bind(&[KeyValue::new("kind", "late")]),
             duplicates: seen.bind(&[KeyValue::new("kind", "duplicate")]),
@@ -230,8 +234,13 @@ impl Metrics {
         for reason in Failure::ALL {
             self.failed.add(0, &[KeyValue::new("failure_reason", reason.as_str())]);
         }
-        Shed::ALL.into_iter().for_each(|reason| self.shed.add(0, &[KeyValue::new("reason", reason.as_str())]));
-        self.decisions.iter().flatten().chain(&self.labels).chain(&self.ignored_fields).for_each(|bound| bound.add(0));
+        self.decisions
+            .iter()
+            .flatten()
+            .chain(&self.labels)
+            .chain(&self.shed)
+            .chain(&self.ignored_fields)
+            .for_each(|bound| bound.add(0));
         self.late.add(0);
         self.duplicates.add(0);
     }
@@ -254,7 +263,7 @@ impl Metrics {
 
     /// Counts a request turned away.
     pub fn shed(&self, reason: Shed) {
-        self.shed.add(1, &[KeyValue::new("reason", reason.as_str())]);
+        self.shed[reason as usize].add(1);
     }
 
     /// Counts a recorded label.
@@ -273,7 +282,8 @@ impl Metrics {
 
     /// Counts an answer whose status is an error. `status` is an HTTP status, so there are few of them.
     pub fn http_error(&self, status: u16) {
-        self.http_errors.add(1, &[KeyValue::new("status_code", status.to_string())]);
+        let Some(bound) = self.http_errors_by_status.get(usize::from(status).wrapping_sub(400)) else { return };
+        bound.get_or_init(|| self.http_errors.bind(&[KeyValue::new("status_code", status.to_string())])).add(1);
     }
 
     /// Counts messages read from a topic.

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# The retraining loop on real servers of this machine: Airflow, MLflow, Alertmanager, fraud-api under load.
+#   scripts/mlops.sh [--keep FOLDER]    FOLDER: data and logs stay there
+# The first time installs Airflow and MLflow into .cache (about 1.5 GB). FRAUD_BIN=folder uses programs that are built.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/setup.sh build python git
+scripts/monitoring.sh need
+airflow=$(deploy/training/env.sh airflow)
+mlflow=$(deploy/training/env.sh mlflow)
+bin=${FRAUD_BIN:-}
+if [ -z "$bin" ]; then
+  cargo build --quiet --locked -p fraud-api -p fraud-stream -p fraud-loadgen
+  bin=target/debug
+fi
+export OMP_WAIT_POLICY=passive
+
+echo "1/2  The registry's and the steps' tests, with a real MLflow …"
+FRAUD_BIN=$bin PYTHONPATH=deploy/training "$mlflow" -m pytest -q -p no:cacheprovider deploy/airflow/tests deploy/training/tests/test_steps.py
+echo "2/2  The loop …"
+exec "$mlflow" deploy/airflow/tests/loop.py --bin "$bin" --mlflow-python "$mlflow" --airflow-python "$airflow" "$@"
