@@ -21,14 +21,10 @@ for part in "$@"; do
     python)
       command -v python3 >/dev/null || need+=(python3)
       python3 -c 'import ensurepip, venv' 2>/dev/null || need+=(python3-venv) ;;
-<<<<<<< HEAD
-    *) echo "setup: unknown part '$part': build, tls or python" >&2; exit 64 ;;
-=======
     chromium)
       command -v chromium >/dev/null || need+=(chromium fonts-dejavu-core) ;;
     git) command -v git >/dev/null || need+=(git) ;;
-    *) echo "setup: unknown part '$part': build, python, chromium or git" >&2; exit 64 ;;
->>>>>>> main
+    *) echo "setup: unknown part '$part': build, tls, python, chromium or git" >&2; exit 64 ;;
   esac
 done
 [ "${#need[@]}" -eq 0 ] && exit 0

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::{Assessment, Decision, DecisionSource, ModelType, RiskLevel};
+use crate::transaction::IdRef;
 
 impl Assessment {
     /// Appends the assessment as a JSON object: the bytes that its `Serialize` gives.
@@ -19,10 +20,11 @@ impl Assessment {
 
 fn write(assessment: &Assessment, json: &mut Vec<u8>) {
     json.extend_from_slice(b"{\"transaction_id\":\"");
-    let from = json.len();
-    // Writing into memory does not fail.
-    let _ = write!(json, "{}", assessment.transaction_id);
-    escape(json, from);
+    match assessment.transaction_id.as_ref() {
+        // Writing into memory does not fail.
+        IdRef::Integer(integer) => drop(write!(json, "{integer}")),
+        IdRef::Text(id) => text(id, json),
+    }
     json.extend_from_slice(b"\",\"fraud_probability\":");
     number(assessment.fraud_probability, json);
     json.extend_from_slice(match assessment.risk_level {
@@ -79,7 +81,9 @@ fn text(value: &str, json: &mut Vec<u8>) {
 
 /// Nearly every text stands as it is; one that cannot is written again by serde.
 fn escape(json: &mut Vec<u8>, from: usize) {
-    if json[from..].iter().all(|byte| *byte >= b' ' && *byte != b'"' && *byte != b'\\') {
+    // Without a way out in the middle, many bytes are looked at together.
+    let odd = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    if !json[from..].iter().fold(false, |any, byte| any | odd(*byte)) {
         return;
     }
     let plain = String::from_utf8_lossy(&json[from..]).into_owned();
