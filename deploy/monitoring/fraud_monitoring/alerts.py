@@ -25,7 +25,7 @@ from .webhook import Told, Webhook
 #: Alerts that are not provoked here, and who sees them firing.
 ELSEWHERE = {
     "AdminNotification_MaxScaleHighCPU": "scripts/drill.sh, with six limited replicas under attack",
-    # The counters behind these are seen moving in fraud-api/tests/registry.rs.
+    # The counters behind these are seen moving in the tests of fraud-core and fraud-api.
     "FraudModelRolledBack": "promtool only",
     "FraudModelRegistryAway": "promtool only",
     "FraudShadowDropping": "promtool only",
