@@ -119,6 +119,8 @@ fn an_emptied_server_never_passes_for_customers_without_history() {
     assert_eq!(redis.cli(&["dbsize"]), "0", "nothing was written to it");
     // A new store there is another one, for this process; the next one takes it.
     let epoch = BlockingRedisStore::begin(settings.clone()).expect("begun");
+    // After a refusal, calls fail at once for a moment.
+    std::thread::sleep(Duration::from_millis(150));
     let error = shared_error(observe(&store, &transaction(2, (1, 1), (START + 1, 1))));
     assert!(matches!(&error, SharedStoreError::OtherStore { found, .. } if *found == epoch), "{error}");
     let next = BlockingRedisStore::connect(settings).expect("connected");
