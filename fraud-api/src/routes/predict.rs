@@ -284,7 +284,7 @@ fn assess(
     finish(worker, (&scorer, &transaction, &profile), (wish, began))
 }
 
-/// As [`assess`], whatever the store.
+/// Bytes to assessment: the whole path, whatever the store.
 ///
 /// # Errors
 /// As there.
