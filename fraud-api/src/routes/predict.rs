@@ -287,7 +287,7 @@ fn assess(
 /// Bytes to assessment: the whole path, whatever the store.
 ///
 /// # Errors
-/// As there.
+/// [`ApiError::Parse`], [`ApiError::Store`], [`ApiError::Model`].
 pub async fn assess_anywhere(
     worker: &Worker,
     body: &[u8],
