@@ -9,6 +9,9 @@
 #   scripts/kafka.sh topic [HOME] ARGUMENTS   kafka-topics, e.g. topic out/kafka --create --topic t --partitions 6
 #   scripts/kafka.sh tool [HOME] CLASS ARGS   any tool class, with --bootstrap-server filled in
 # HOME is the node's folder (default out/kafka). Heap: KAFKA_HEAP (default 512m).
+# KAFKA_SECURE=1 at the first start adds two listeners, whose addresses stand in HOME/address.sasl_ssl (TLS and
+# SCRAM-SHA-512; user `stream`, password in HOME/secure/password) and HOME/address.ssl (TLS with client certificates,
+# HOME/secure/client.{pem,key}); the authority is HOME/secure/ca.pem. Access lists are on, and empty.
 set -euo pipefail
 root="$(cd "$(dirname "$0")/.." && pwd)"
 cache="$root/.cache/kafka"
@@ -47,10 +50,10 @@ run_java() { # heap, class, arguments…
     -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$cache/libs/*" "$@"
 }
 
-free_ports() {
-  python3 - <<'P'
-import socket
-held = [socket.socket() for _ in range(2)]
+free_ports() { # how many
+  python3 - "$1" <<'P'
+import socket, sys
+held = [socket.socket() for _ in range(int(sys.argv[1]))]
 for s in held: s.bind(("127.0.0.1", 0))
 print(*(s.getsockname()[1] for s in held))
 P
@@ -64,12 +67,21 @@ start() {
   if alive; then cat "$home/address"; return; fi
   mkdir -p "$home"
   if [ ! -f "$home/server.properties" ]; then
-    read -r broker controller < <(free_ports)
-    sed -e "s|@BROKER@|$broker|g; s|@CONTROLLER@|$controller|g; s|@HOME@|$home|g" \
-      "$root/scripts/kafka/server.properties" >"$home/server.properties"
+    read -r broker controller sasl_ssl ssl < <(free_ports 4)
+    local fill="s|@BROKER@|$broker|g; s|@CONTROLLER@|$controller|g; s|@HOME@|$home|g; s|@SASL_SSL@|$sasl_ssl|g; s|@SSL@|$ssl|g"
+    local users=()
+    sed -e "$fill" "$root/scripts/kafka/server.properties" >"$home/server.properties"
+    if [ -n "${KAFKA_SECURE:-}" ]; then
+      "$root/scripts/kafka/secure.sh" "$home/secure" >&2
+      # What stands later in a properties file holds.
+      sed -e "$fill" "$root/scripts/kafka/secure.properties" >>"$home/server.properties"
+      users=(--add-scram "SCRAM-SHA-512=[name=stream,password=$(cat "$home/secure/password")]")
+      echo "127.0.0.1:$sasl_ssl" >"$home/address.sasl_ssl"
+      echo "127.0.0.1:$ssl" >"$home/address.ssl"
+    fi
     local id; id="$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')"
     # An id that begins with a dash would be read as an option.
-    run_java 128m kafka.tools.StorageTool format -t "A${id:1}" -c "$home/server.properties" >"$home/format.log" 2>&1 \
+    run_java 128m kafka.tools.StorageTool format -t "A${id:1}" "${users[@]}" -c "$home/server.properties" >"$home/format.log" 2>&1 \
       || { cat "$home/format.log" >&2; rm -f "$home/server.properties"; exit 1; }
     echo "127.0.0.1:$broker" >"$home/address"
   fi

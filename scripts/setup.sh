@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a build needs and the machine lacks. Quiet when there is nothing to do.
 #   scripts/setup.sh build    a Rust toolchain is expected; a C compiler and make, for librdkafka and compression
+#   scripts/setup.sh tls      OpenSSL's headers, for fraud-stream with `--features kafka-tls`
 #   scripts/setup.sh python   Python 3.11 or later with venv
 #   scripts/setup.sh chromium a browser for the console's test
 #   scripts/setup.sh git      git
@@ -14,13 +15,16 @@ for part in "$@"; do
       command -v cc >/dev/null || need+=(gcc libc6-dev)
       command -v c++ >/dev/null || need+=(g++)
       command -v make >/dev/null || need+=(make) ;;
+    tls)
+      command -v pkg-config >/dev/null || need+=(pkg-config)
+      [ -e /usr/include/openssl/ssl.h ] || need+=(libssl-dev) ;;
     python)
       command -v python3 >/dev/null || need+=(python3)
       python3 -c 'import ensurepip, venv' 2>/dev/null || need+=(python3-venv) ;;
     chromium)
       command -v chromium >/dev/null || need+=(chromium fonts-dejavu-core) ;;
     git) command -v git >/dev/null || need+=(git) ;;
-    *) echo "setup: unknown part '$part': build, python, chromium or git" >&2; exit 64 ;;
+    *) echo "setup: unknown part '$part': build, tls, python, chromium or git" >&2; exit 64 ;;
   esac
 done
 [ "${#need[@]}" -eq 0 ] && exit 0

@@ -46,7 +46,10 @@ step test    cargo test --workspace --exclude fraud-stream --exclude fraud-loadg
 step clients fraud-api/tests/clients/run.sh
 step stream  cargo test -p fraud-stream --lib --test replay --test handbook --locked --quiet
 step loadgen cargo test -p fraud-loadgen --lib --test simulate --locked --quiet
-long kafka   env FRAUD_TEST_ALL=1 cargo test -p fraud-stream --test 'kafka_*' --locked
+step kafka   cargo test -p fraud-stream --test 'kafka_*' --locked --quiet
+long kafka-long env FRAUD_TEST_ALL=1 cargo test -p fraud-stream --test 'kafka_*' --locked -- --nocapture
+long kafka-memory cargo test --release -p fraud-stream --test kafka_memory --locked -- --ignored --nocapture
+long kafka-tls scripts/kafka_tls.sh
 long load    cargo test -p fraud-loadgen --test load --test drill --locked
 long handbook cargo test --release --locked -p fraud-stream --test handbook -- --ignored
 step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet

@@ -32,21 +32,26 @@ settings() { # name
     --set kafka.dead_letter_topic="d-$1" --set kafka.journal_topic="j-$1" --set labels.topic=labels --set server.bind= --set state.folder="$out/state-$1" \
     --set model.path="$model" --set test.stop_at_end=true --set telemetry.log_format=text
 }
+# Runs a command; its processor time goes to a file.
+TIMEFORMAT='%U %S'
+timed() { { time "$@" 2>&3; } 3>&2 2>"$out/cpu"; }
+cpu() { awk '{printf "%.2f CPU-s", $1 + $2}' "$out/cpu"; }
 for round in $(seq 1 "$rounds"); do
   topic "bare-$round" 6; topic "p-s$round" 6; topic "d-s$round" 1; topic "peer-$round" 6
-  echo "bare:   $("$bare" copy "$address" input "bare-$round" "$count")"
+  timed "$bare" copy "$address" input "bare-$round" "$count" >"$out/bare-$round.log"
+  echo "bare:   $(cat "$out/bare-$round.log"), $(cpu)"
   # shellcheck disable=SC2046
-  "$stream" run --set kafka.input_topic=input $(settings "s$round") 2>"$out/stream-$round.log"
+  timed "$stream" run --set kafka.input_topic=input $(settings "s$round") 2>"$out/stream-$round.log"
   # Between the first line that says "scoring" and the last: start and snapshot at the end stand outside.
-  "$python" - "$out/stream-$round.log" "$count" <<'P'
+  "$python" - "$out/stream-$round.log" "$count" "$(cpu)" <<'P'
 import sys
 from datetime import datetime
 lines = open(sys.argv[1]).read().splitlines()
 at = lambda word: next(datetime.fromisoformat(line.split("Z")[0].split()[-1]) for line in lines if word in line)
 seconds = (at("all answered") - at(" scoring")).total_seconds()
-print(f"stream: scored {sys.argv[2]} in {seconds:.3f} s: {int(sys.argv[2]) / seconds:.0f}/s")
+print(f"stream: scored {sys.argv[2]} in {seconds:.3f} s: {int(sys.argv[2]) / seconds:.0f}/s, {sys.argv[3]} with start and snapshot")
 P
-  echo "python: $("$python" benches/peers/stream_peer.py "$address" input "peer-$round" "$count" "$model")"
+  echo "python: $("$python" benches/peers/stream_peer.py "$address" input labels "peer-$round" "$count" "$model")"
 done
 head -n 30000 "$out/input.jsonl" >"$out/paced.jsonl"
 for round in $(seq 1 "$rounds"); do

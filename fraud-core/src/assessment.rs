@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::transaction::Id;
 
+mod json;
+
 /// What to do with the payment, mildest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

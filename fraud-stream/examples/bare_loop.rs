@@ -1,7 +1,9 @@
 //! What consuming and producing cost by themselves: the yardstick for `fraud-stream run`.
 //!
 //! ```text
-//! bare_loop load  BROKERS TOPIC FILE [RATE]    sends the lines of a file, RATE a second or as fast as it goes
+//! bare_loop load  BROKERS TOPIC FILE [RATE]    sends the lines of a file, RATE a second or as fast as it goes; with a
+//!                                              rate, the first of each partition two seconds before the others, since
+//!                                              connections, producer ids and first transactions take time once
 //! bare_loop copy  BROKERS INPUT OUTPUT COUNT   copies records to another topic, exactly once, until COUNT are done
 //! bare_loop watch BROKERS TOPIC COUNT          reads COUNT records; prints latencies from header `sent` or record time
 //! ```
@@ -72,11 +74,17 @@ fn load((brokers, topic): (&str, &str), file: &str, rate: Option<&str>) -> Outco
         .set("queue.buffering.max.ms", "1")
         .set("queue.buffering.max.messages", "500000")
         .create()?;
-    let begin = Instant::now();
+    let mut begin = Instant::now();
     let mut worst = 0.0_f64;
+    let first = if rate > 0.0 { usize::try_from(count)? } else { 0 };
     for (index, line) in text.lines().enumerate() {
-        if rate > 0.0 {
-            let due = index as f64 / rate;
+        if rate > 0.0 && index == first {
+            producer.flush(ASK)?;
+            std::thread::sleep(Duration::from_secs(2));
+            begin = Instant::now();
+        }
+        if rate > 0.0 && index >= first {
+            let due = (index - first) as f64 / rate;
             while begin.elapsed().as_secs_f64() < due {
                 producer.poll(Duration::ZERO);
                 std::thread::sleep(Duration::from_micros(200));
@@ -86,7 +94,8 @@ fn load((brokers, topic): (&str, &str), file: &str, rate: Option<&str>) -> Outco
         let row: serde_json::Value = serde_json::from_str(line)?;
         let field = row.get("customer_id").or_else(|| row.get("CUSTOMER_ID")).ok_or("no customer_id")?;
         let customer = field.as_u64().map_or_else(|| field.to_string(), |id| id.to_string());
-        let partition = i32::try_from(customer.bytes().fold(7_u64, |hash, byte| hash * 31 + u64::from(byte)) % count)?;
+        let hash = customer.bytes().fold(7_u64, |hash, byte| hash * 31 + u64::from(byte));
+        let partition = i32::try_from(if index < first { index as u64 } else { hash } % count)?;
         let mut record = BaseRecord::to(topic).partition(partition).key(&customer).payload(line).timestamp(millis());
         while let Err((_, back)) = producer.send(record) {
             record = back;
@@ -109,6 +118,7 @@ fn copy(brokers: &str, (input, output): (&str, &str), wanted: usize) -> Outcome 
         .set("queue.buffering.max.ms", "1")
         .set("batch.num.messages", "20000")
         .set("queue.buffering.max.messages", "200000")
+        .set("delivery.report.only.error", "true")
         .create()?;
     producer.init_transactions(ASK)?;
     let (mut done, mut begin) = (0, Instant::now());

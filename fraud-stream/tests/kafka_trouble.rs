@@ -138,6 +138,13 @@ fn a_broker_that_comes_back_finds_nothing_lost_and_nothing_twice() {
         assert!(!instance.ended_within(Duration::from_millis(300)), "it ended:\n{}", instance.log());
     }
     assert_eq!(instance.get("/health/ready").0, 200);
+    // The lag goes back by itself, as soon as the client library reports again.
+    let lag = format!("kafka_consumer_lag{{consumer_group=\"away\",topic=\"{}\"}} 0", world.topic("input"));
+    let until = std::time::Instant::now() + Duration::from_secs(30);
+    while !instance.get("/metrics").1.contains(&lag) {
+        assert!(std::time::Instant::now() < until, "no `{lag}` in:\n{}", instance.get("/metrics").1);
+        std::thread::sleep(Duration::from_millis(200));
+    }
     let (_, metrics) = instance.get("/metrics");
     for name in [
         "kafka_messages_consumed_total",
@@ -148,6 +155,41 @@ fn a_broker_that_comes_back_finds_nothing_lost_and_nothing_twice() {
         "ml_model_predictions_total",
     ] {
         assert!(metrics.contains(name), "{name} is not in:\n{metrics}");
+    }
+    instance.terminate();
+    assert_eq!(instance.wait(), Some(0), "{}", instance.log());
+    let mut found: Vec<_> = world.read("predictions").into_iter().map(|one| (one.input(), one.value)).collect();
+    found.sort();
+    assert_eq!(found.into_iter().map(|(_, value)| value).collect::<Vec<_>>(), wanted);
+}
+
+/// A broker that does not answer for a while is waited for, and clocks that jump (here: the producer's) change nothing.
+#[test]
+fn a_slow_broker_and_jumping_clocks_change_nothing() {
+    let kafka = Arc::new(Kafka::start());
+    let mut world = World::new(kafka, "slow", 1);
+    world.set("kafka.batch_records", "100");
+    let payments = payments(3_000, 23);
+    let producer = producer(&world.kafka.address);
+    let mut instance = world.start(&[]);
+    instance.wait_for("\"scoring\"");
+    for (index, line) in payments.lines.iter().enumerate() {
+        // Years forward and back again, from one record to the next.
+        let millis = 1_550_000_000_000 + i64::try_from(index % 3).unwrap() * 100_000_000_000;
+        let sent = Sent { millis: Some(millis), ..Sent::new(0, "k", line.as_bytes()) };
+        send(&producer, &world.topic("input"), &sent);
+        if index % 1_000 == 500 {
+            world.kafka.signal("STOP");
+            std::thread::sleep(Duration::from_secs(2));
+            world.kafka.signal("CONT");
+        }
+    }
+    flush(&producer);
+    let wanted: Vec<Vec<u8>> = replayed(&payments.lines).into_iter().flatten().collect();
+    let mut tries = 0;
+    while world.read("predictions").len() < wanted.len() {
+        tries += 1;
+        assert!(tries < 200 && !instance.ended_within(Duration::from_millis(300)), "{}", instance.log());
     }
     instance.terminate();
     assert_eq!(instance.wait(), Some(0), "{}", instance.log());

@@ -17,13 +17,14 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::batch::{Room, Work};
-use super::client::{self, ASK, Watching};
+use super::client::{self, Watching};
 use super::command::SettingsArgs;
 use super::error::StreamError;
 use super::journal::Entry;
 use super::metrics::StreamMetrics;
 use super::outputs::Outputs;
-use super::reader::{Merge, Queues, Taken};
+use super::queues::Queues;
+use super::reader::{Merge, Taken};
 use super::settings::StreamSettings;
 use super::snapshot;
 use super::source::{Positions, Source, Stream, Topics};
@@ -185,15 +186,7 @@ fn range(
             let mut from = low;
             // Labels of before count, too: a label of last week is about the transactions of today.
             if let Some(time) = arguments.from_time.filter(|_| stream == Stream::Input) {
-                let mut list = TopicPartitionList::new();
-                list.add_partition_offset(topic, partition, Offset::Offset(time))
-                    .map_err(StreamError::kafka("look up a time"))?;
-                let found = asker.offsets_for_times(list, ASK).map_err(StreamError::kafka("look up a time"))?;
-                from = match found.elements().first().map(rdkafka::topic_partition_list::TopicPartitionListElem::offset)
-                {
-                    Some(Offset::Offset(offset)) => offset,
-                    _ => high,
-                };
+                from = client::offset_at(asker, (topic, partition), time)?;
             }
             let mut to = high;
             if stream == Stream::Input && !arguments.offsets.is_empty() {

@@ -42,6 +42,34 @@ pub(super) struct Room {
     results: Vec<Result<Assessment, ModelError>>,
 }
 
+impl Room {
+    pub(super) fn clear(&mut self) {
+        self.transactions.clear();
+        self.origins.clear();
+    }
+
+    /// The next free profile, to be filled in before [`Room::observed`].
+    fn profile(&mut self) -> &mut Profile {
+        let slot = self.transactions.len();
+        if self.profiles.len() == slot {
+            self.profiles.push(Profile::default());
+        }
+        &mut self.profiles[slot]
+    }
+
+    /// A transaction is observed; its profile was filled in.
+    fn observed(&mut self, (transaction, record): (Transaction, usize)) {
+        self.transactions.push(transaction);
+        self.origins.push(record);
+    }
+
+    /// Adds a transaction of a record with its profile, which is exchanged for another to fill.
+    pub(super) fn add(&mut self, of_record: (Transaction, usize), profile: &mut Profile) {
+        std::mem::swap(self.profile(), profile);
+        self.observed(of_record);
+    }
+}
+
 /// What the records of a batch go through.
 pub(super) struct Work<'a> {
     pub scorer: &'a Scorer,
@@ -69,6 +97,19 @@ impl Work<'_> {
         if !self.observe(records, (state, room), (entry, out))? {
             return Ok(false);
         }
+        self.assess((records, begin), (room, out))?;
+        Ok(true)
+    }
+
+    /// Assesses what was observed since `begin`.
+    ///
+    /// # Errors
+    /// [`StreamError::Model`] when the model is broken.
+    pub(super) fn assess(
+        &mut self,
+        (records, begin): (&[Taken<'_>], Instant),
+        (room, out): (&mut Room, &mut Outputs),
+    ) -> Result<(), StreamError> {
         self.scorer.assess_batch(&room.transactions, &room.profiles, &mut room.results);
         let took = begin.elapsed();
         let mut checked = false;
@@ -79,8 +120,7 @@ impl Work<'_> {
                 Ok(assessment) => {
                     self.recorder.assessed(assessment, took);
                     self.beside.offer(transaction, profile, assessment);
-                    out.prediction(assessment, &taken.message)
-                        .map_err(|error| StreamError::Internal(error.to_string()))?;
+                    out.prediction(assessment, &taken.message);
                 }
                 Err(error) => {
                     if !checked {
@@ -94,7 +134,7 @@ impl Work<'_> {
                 }
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     fn observe(
@@ -103,8 +143,7 @@ impl Work<'_> {
         (state, room): (&mut State, &mut Room),
         (entry, out): (&mut Entry, &mut Outputs),
     ) -> Result<bool, StreamError> {
-        room.transactions.clear();
-        room.origins.clear();
+        room.clear();
         let plan = self.scorer.profile_plan();
         for (index, taken) in records.iter().enumerate() {
             let record = (taken.message.payload(), taken.timestamp);
@@ -119,11 +158,7 @@ impl Work<'_> {
                 }
                 continue;
             }
-            let slot = room.transactions.len();
-            if room.profiles.len() == slot {
-                room.profiles.push(Profile::default());
-            }
-            let profile = &mut room.profiles[slot];
+            let profile = room.profile();
             let taken_in = loop {
                 match state.transaction(record, plan, profile) {
                     Ok(answer) => break answer,
@@ -139,8 +174,7 @@ impl Work<'_> {
             match taken_in {
                 Ok(parsed) => {
                     self.metrics.shared.ignored_fields(parsed.label_fields, parsed.unknown_fields);
-                    room.transactions.push(parsed.transaction);
-                    room.origins.push(index);
+                    room.observed((parsed.transaction, index));
                 }
                 Err(refusal) => self.refuse(taken, &refusal, out),
             }
@@ -151,7 +185,7 @@ impl Work<'_> {
         Ok(true)
     }
 
-    fn refuse(&mut self, taken: &Taken<'_>, refusal: &Refusal, out: &mut Outputs) {
+    pub(super) fn refuse(&mut self, taken: &Taken<'_>, refusal: &Refusal, out: &mut Outputs) {
         self.metrics.dead.with_label_values(&[refusal.reason.as_str()]).inc();
         if taken.source.stream.is_input() {
             match refusal.reason {

@@ -1,7 +1,7 @@
 //! The client library: its settings, its callbacks, and what is asked of the broker outside of the loop.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -13,12 +13,14 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, ProducerContext};
 use rdkafka::statistics::Statistics;
-use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::error::StreamError;
+use super::member::Changes;
 use super::metrics::Lag;
 use super::settings::{Delivery, StreamSettings};
 
@@ -30,6 +32,8 @@ pub(super) const ASK: Duration = Duration::from_secs(10);
 pub struct Watching {
     /// Where watermarks go.
     lag: Option<Arc<Lag>>,
+    /// Where a member of the group notes what it is given; none for the others.
+    changes: Option<Arc<Changes>>,
 }
 
 impl ClientContext for Watching {
@@ -51,25 +55,28 @@ impl ClientContext for Watching {
     }
 }
 
-impl ConsumerContext for Watching {}
+impl ConsumerContext for Watching {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if let Some(changes) = &self.changes {
+            changes.note(consumer, error, list);
+        }
+    }
+}
 
 /// Callbacks of the producer: what became of the messages of a batch.
 #[derive(Debug, Default)]
 pub struct Deliveries {
     failed: AtomicU64,
     first: Mutex<Option<KafkaError>>,
-    journal: AtomicI64,
+    /// The broker's refusal of our name or password, if there was one.
+    refused: Mutex<Option<KafkaError>>,
 }
-
-/// Marks the journal's message among a batch's.
-pub(super) const JOURNAL: usize = 1;
 
 impl Deliveries {
     /// Forgets what was before.
     pub(super) fn begin(&self) {
         self.failed.store(0, Ordering::Release);
         self.first.lock().take();
-        self.journal.store(-1, Ordering::Release);
     }
 
     /// The first failure since, if there was one.
@@ -77,9 +84,9 @@ impl Deliveries {
         if self.failed.load(Ordering::Acquire) == 0 { None } else { self.first.lock().clone() }
     }
 
-    /// Where the journal's message stands; -1 before it is delivered.
-    pub(super) fn journal_offset(&self) -> i64 {
-        self.journal.load(Ordering::Acquire)
+    /// The broker's refusal of our name or password, if there was one.
+    pub(super) fn refused(&self) -> Option<KafkaError> {
+        self.refused.lock().clone()
     }
 }
 
@@ -90,20 +97,20 @@ impl ClientContext for Deliveries {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "kafka producer");
+        let code = error.rdkafka_error_code();
+        if matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed)) {
+            *self.refused.lock() = Some(error);
+        }
     }
 }
 
 impl ProducerContext for Deliveries {
-    type DeliveryOpaque = usize;
+    type DeliveryOpaque = ();
 
-    fn delivery(&self, result: &DeliveryResult<'_>, mark: usize) {
-        match result {
-            Ok(message) if mark == JOURNAL => self.journal.store(message.offset(), Ordering::Release),
-            Ok(_) => {}
-            Err((error, _)) => {
-                self.first.lock().get_or_insert_with(|| error.clone());
-                self.failed.fetch_add(1, Ordering::AcqRel);
-            }
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.first.lock().get_or_insert_with(|| error.clone());
+            self.failed.fetch_add(1, Ordering::AcqRel);
         }
     }
 }
@@ -139,6 +146,32 @@ pub(super) fn consumer(
     settings: &StreamSettings,
     lag: Option<Arc<Lag>>,
 ) -> Result<Arc<BaseConsumer<Watching>>, StreamError> {
+    BaseConsumer::from_config_and_context(&reading(settings, lag.is_some())?, Watching { lag, changes: None })
+        .map(Arc::new)
+        .map_err(StreamError::kafka("make a consumer"))
+}
+
+/// A member of the group, whose partitions of the input come and go.
+///
+/// # Errors
+/// [`StreamError::Kafka`].
+pub(super) fn member(
+    settings: &StreamSettings,
+    (lag, changes): (Arc<Lag>, Arc<Changes>),
+) -> Result<Arc<BaseConsumer<Watching>>, StreamError> {
+    let mut config = reading(settings, true)?;
+    config
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", settings.kafka.session_timeout.0.as_millis().to_string())
+        .set("heartbeat.interval.ms", (settings.kafka.session_timeout.0.as_millis() / 5).to_string());
+    let watching = Watching { lag: Some(lag), changes: Some(changes) };
+    let consumer: BaseConsumer<Watching> =
+        BaseConsumer::from_config_and_context(&config, watching).map_err(StreamError::kafka("make a consumer"))?;
+    consumer.subscribe(&[settings.kafka.input_topic.as_str()]).map_err(StreamError::kafka("join the group"))?;
+    Ok(Arc::new(consumer))
+}
+
+fn reading(settings: &StreamSettings, watched: bool) -> Result<ClientConfig, StreamError> {
     let mut config = base(settings)?;
     config
         .set("group.id", &settings.kafka.group)
@@ -152,10 +185,8 @@ pub(super) fn consumer(
         .set("queued.min.messages", "50000")
         .set("queued.max.messages.kbytes", "32768")
         .set("fetch.message.max.bytes", "1048576")
-        .set("statistics.interval.ms", if lag.is_some() { "2000" } else { "0" });
-    BaseConsumer::from_config_and_context(&config, Watching { lag })
-        .map(Arc::new)
-        .map_err(StreamError::kafka("make a consumer"))
+        .set("statistics.interval.ms", if watched { "2000" } else { "0" });
+    Ok(config)
 }
 
 /// The producer of predictions; transactional where delivery is exactly once.
@@ -174,11 +205,13 @@ pub(super) fn producer(settings: &StreamSettings) -> Result<BaseProducer<Deliver
         .set("batch.size", "1000000")
         .set("queue.buffering.max.messages", "200000")
         .set("queue.buffering.max.kbytes", "524288")
+        // Nothing is in flight once all is delivered or failed: only failures have something to say.
+        .set("delivery.report.only.error", "true")
         // The broker's limit decides, not the library's.
         .set("message.max.bytes", "100000000")
         .set("message.timeout.ms", &timeout);
     if settings.kafka.delivery == Delivery::ExactlyOnce {
-        config.set("transactional.id", &settings.kafka.transactional_id).set("transaction.timeout.ms", &timeout);
+        config.set("transactional.id", settings.transactional_id()).set("transaction.timeout.ms", &timeout);
     }
     BaseProducer::from_config_and_context(&config, Deliveries::default()).map_err(StreamError::kafka("make a producer"))
 }
@@ -265,5 +298,24 @@ pub(super) fn watermarks<C: ConsumerContext>(
             Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(50)),
             Err(error) => return Err(StreamError::from_kafka("ask for watermarks", &error)),
         }
+    }
+}
+
+/// The offset of a partition's first record from a time on, in Unix milliseconds; its end when there is none.
+///
+/// # Errors
+/// [`StreamError::Kafka`].
+pub(super) fn offset_at<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    (topic, partition): (&str, i32),
+    millis: i64,
+) -> Result<i64, StreamError> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(millis))
+        .map_err(StreamError::kafka("look up a time"))?;
+    let found = consumer.offsets_for_times(list, ASK).map_err(StreamError::kafka("look up a time"))?;
+    match found.elements().first().map(TopicPartitionListElem::offset) {
+        Some(Offset::Offset(offset)) => Ok(offset),
+        _ => Ok(watermarks(consumer, (topic, partition))?.1),
     }
 }

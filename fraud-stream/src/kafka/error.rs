@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fraud_core::error::{ModelError, SnapshotError, StoreError};
+use fraud_core::error::{ModelError, SharedStoreError, SnapshotError, StoreError};
 use fraud_core::service::life::LifeError;
 use fraud_core::service::metrics::MetricsError;
 use fraud_core::service::probe::ProbeError;
@@ -54,6 +54,9 @@ pub enum StreamError {
         /// The name.
         transactional_id: String,
     },
+    /// The consumer group gave our partitions to other instances.
+    #[error("the consumer group gave our partitions to other instances; what was not committed is done by them")]
+    PartitionsLost,
     /// A topic is missing.
     #[error("topic `{topic}` does not exist: create it, for example with 6 partitions")]
     NoTopic {
@@ -138,7 +141,11 @@ impl StreamError {
                     64
                 }
             }
-            Self::Health(_) | Self::Kafka { .. } | Self::NoTopic { .. } | Self::SessionOver { .. } => 69,
+            Self::Health(_)
+            | Self::Kafka { .. }
+            | Self::NoTopic { .. }
+            | Self::SessionOver { .. }
+            | Self::PartitionsLost => 69,
             Self::Model(_) | Self::Metrics(_) | Self::Internal(_) | Self::Store(_) => 70,
             Self::Snapshot(_) | Self::Io { .. } => 74,
             Self::Fenced { .. } => 76,
@@ -149,7 +156,13 @@ impl StreamError {
 
     /// Whether starting over in this process may help: nothing is wrong that a person has to see to.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(self, Self::Kafka { .. } | Self::SessionOver { .. } | Self::NoTopic { .. })
+        match self {
+            Self::Kafka { .. } | Self::SessionOver { .. } | Self::NoTopic { .. } | Self::PartitionsLost => true,
+            Self::Store(StoreError::Shared(error)) => {
+                matches!(error, SharedStoreError::Unreachable { .. } | SharedStoreError::NoStore { .. })
+            }
+            _ => false,
+        }
     }
 
     pub(super) fn kafka(action: &'static str) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {

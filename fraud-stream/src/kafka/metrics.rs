@@ -116,6 +116,17 @@ impl Lag {
         self.committed.lock().extend(positions.iter().map(|(source, offset)| (*source, *offset)));
     }
 
+    /// Forgets partitions that are others' now.
+    pub fn forget(&self, sources: &[Source]) {
+        let mut committed = self.committed.lock();
+        for source in sources {
+            committed.remove(source);
+            let labels = [self.topics.name(source.stream), &source.partition.to_string()];
+            // It was never there when nothing was heard of the partition.
+            let _ = self.metrics.partition_lag.remove_label_values(&labels);
+        }
+    }
+
     /// Records of the input not committed, when the broker was last heard of.
     #[must_use]
     pub fn total(&self) -> i64 {

@@ -29,8 +29,6 @@ pub(super) struct Outputs {
     pub ends: Positions,
     /// Goes with the offsets.
     pub note: String,
-    /// Times of the records answered, in milliseconds, for the latency from there.
-    pub record_times: Vec<i64>,
 }
 
 #[derive(Debug)]
@@ -39,6 +37,8 @@ struct Prediction {
     value: Range<usize>,
     model_version: Arc<str>,
     source: (i32, i64),
+    /// The time of the record answered, in milliseconds.
+    record_time: i64,
     trace: Option<Vec<(&'static str, Vec<u8>)>>,
 }
 
@@ -64,6 +64,11 @@ impl Outputs {
         self.predictions.iter().map(|prediction| (prediction.source, &self.bytes[prediction.value.clone()]))
     }
 
+    /// Times of the records answered, in milliseconds.
+    pub(super) fn record_times(&self) -> impl Iterator<Item = i64> {
+        self.predictions.iter().map(|prediction| prediction.record_time)
+    }
+
     /// Nothing to send, positions to commit.
     pub(super) fn positions(ends: Positions, note: String) -> Self {
         Self { ends, note, ..Self::default() }
@@ -82,33 +87,24 @@ impl Outputs {
         self.journal.clear();
         self.ends.clear();
         self.note.clear();
-        self.record_times.clear();
     }
 
     /// Adds an assessment: the bytes that `replay` writes for it.
-    ///
-    /// # Errors
-    /// The serialiser's.
-    pub(super) fn prediction(
-        &mut self,
-        assessment: &Assessment,
-        message: &BorrowedMessage<'_>,
-    ) -> Result<(), serde_json::Error> {
+    pub(super) fn prediction(&mut self, assessment: &Assessment, message: &BorrowedMessage<'_>) {
         use std::io::Write;
         let start = self.bytes.len();
         // Writing to memory does not fail.
         let _ = write!(self.bytes, "{}", assessment.transaction_id);
         let middle = self.bytes.len();
-        serde_json::to_writer(&mut self.bytes, assessment)?;
+        assessment.write_json(&mut self.bytes);
         self.predictions.push(Prediction {
             key: start..middle,
             value: middle..self.bytes.len(),
             model_version: assessment.model_version.clone(),
             source: (message.partition(), message.offset()),
+            record_time: message.timestamp().to_millis().unwrap_or(0),
             trace: trace(message),
         });
-        self.record_times.push(message.timestamp().to_millis().unwrap_or(0));
-        Ok(())
     }
 
     /// Adds an answer that another service gave, as it gave it.
@@ -127,9 +123,9 @@ impl Outputs {
             value: middle..self.bytes.len(),
             model_version,
             source: (message.partition(), message.offset()),
+            record_time: message.timestamp().to_millis().unwrap_or(0),
             trace: trace(message),
         });
-        self.record_times.push(message.timestamp().to_millis().unwrap_or(0));
     }
 
     /// Adds a record that cannot be scored: its own bytes and headers, and why, from where and when.
@@ -159,7 +155,7 @@ impl Outputs {
 
     /// All messages, predictions first; dead letters cut short where `cut` says so.
     pub(super) fn messages(&self, cut: bool) -> impl Iterator<Item = Outgoing<'_>> {
-        let predictions = self.predictions.iter().zip(&self.record_times).map(|(prediction, record_time)| {
+        let predictions = self.predictions.iter().map(|prediction| {
             let mut headers = OwnedHeaders::new_with_capacity(4)
                 .insert(Header { key: "model-version", value: Some(prediction.model_version.as_ref()) })
                 .insert(Header { key: "schema-version", value: Some(SCHEMA_VERSION) });
@@ -167,7 +163,7 @@ impl Outputs {
             let place = write_place(&mut place, prediction.source);
             headers = headers.insert(Header { key: "input", value: Some(place) });
             let mut time = [0_u8; 20];
-            let time = write_number(&mut time, *record_time);
+            let time = write_number(&mut time, prediction.record_time);
             headers = headers.insert(Header { key: "record-time", value: Some(time) });
             for (key, value) in prediction.trace.iter().flatten() {
                 headers = headers.insert(Header { key, value: Some(value.as_slice()) });

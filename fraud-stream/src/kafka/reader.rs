@@ -4,90 +4,20 @@
 //! that has more to come is waited for, within bounds. So partitions read at different speeds, after a restart
 //! for instance, do not drift apart in event time. In recovery the order is given, and taken from the same queues.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::client::Watching;
 use super::error::StreamError;
-use super::source::{Positions, Source, Stream, Topics};
-use super::watermark::Watermark;
+use super::queues::{Queues, Way, judge};
+use super::source::{Positions, Source, Stream};
 
 /// How long the longest sleep lasts before queues and callbacks are looked at anyway.
 const NAP: Duration = Duration::from_millis(50);
 /// How often a partition that delivers nothing is spoken of in recovery.
 const COMPLAIN: Duration = Duration::from_secs(10);
-
-/// How the records of one partition come.
-struct Way {
-    source: Source,
-    /// Where it begins.
-    start: i64,
-    queue: PartitionQueue<Watching>,
-    /// Set when something came into the empty queue.
-    filled: Arc<AtomicBool>,
-    end: Watermark,
-}
-
-/// The queues of assigned partitions. Dropping them ends the assignment.
-pub(super) struct Queues {
-    consumer: Arc<BaseConsumer<Watching>>,
-    topics: Topics,
-    lanes: Vec<Way>,
-}
-
-impl Queues {
-    /// Assigns the partitions of `positions` to a fresh consumer, each with a queue of its own. To be read by the
-    /// thread that opens them.
-    ///
-    /// # Errors
-    /// [`StreamError::Kafka`].
-    pub(super) fn open(
-        consumer: Arc<BaseConsumer<Watching>>,
-        topics: &Topics,
-        positions: &Positions,
-    ) -> Result<Self, StreamError> {
-        let mut lanes = Vec::with_capacity(positions.len());
-        let reader = std::thread::current();
-        for (source, offset) in positions {
-            let topic = topics.name(source.stream);
-            // Before the assignment: then not one record can go to the common queue.
-            let mut queue = consumer
-                .split_partition_queue(topic, source.partition)
-                .ok_or_else(|| StreamError::Internal(format!("no queue for {topic} {}", source.partition)))?;
-            let filled = Arc::new(AtomicBool::new(true));
-            let (flag, reader) = (filled.clone(), reader.clone());
-            queue.set_nonempty_callback(move || {
-                flag.store(true, Ordering::Release);
-                reader.unpark();
-            });
-            let end = Watermark::new(&consumer, topic, source.partition)
-                .ok_or_else(|| StreamError::Internal(format!("no topic can be called {topic}")))?;
-            lanes.push(Way { source: *source, start: *offset, queue, filled, end });
-        }
-        consumer.assign(&topics.list(positions, "")?).map_err(StreamError::kafka("assign partitions"))?;
-        Ok(Self { consumer, topics: topics.clone(), lanes })
-    }
-
-    /// Stops or resumes fetching.
-    pub(super) fn pause(&self, pause: bool) -> Result<(), StreamError> {
-        let list = self.topics.list(&self.lanes.iter().map(|way| (way.source, way.start)).collect(), "")?;
-        let done = if pause { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
-        done.map_err(StreamError::kafka("pause partitions"))
-    }
-}
-
-impl Drop for Queues {
-    fn drop(&mut self) {
-        let _ends_anyway = self.consumer.unassign();
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
@@ -135,6 +65,12 @@ impl<'q> Merge<'q> {
     /// The next offset of every source.
     pub(super) fn positions(&self) -> Positions {
         self.lanes.iter().map(|lane| (lane.way.source, lane.next)).collect()
+    }
+
+    /// The next offsets of sources of which a record was fetched and not taken: it is gone with the merge.
+    pub(super) fn unread(&self) -> Positions {
+        let heads = self.lanes.iter().filter(|lane| lane.head.is_some());
+        heads.map(|lane| (lane.way.source, lane.next)).collect()
     }
 
     /// Whether every source is at its end and nothing waits.
@@ -236,12 +172,7 @@ impl<'q> Merge<'q> {
 
     /// Lets the client library call back. To be called now and then.
     pub(super) fn serve(&self) -> Result<(), StreamError> {
-        match self.queues.consumer.poll(Duration::ZERO) {
-            None => {}
-            Some(Ok(_)) => return Err(StreamError::Internal("a record came outside of its queue".to_owned())),
-            Some(Err(error)) => judge(&error)?,
-        }
-        Ok(())
+        self.queues.serve()
     }
 
     fn sleep(&self, at_most: Duration) -> Result<(), StreamError> {
@@ -285,28 +216,6 @@ impl Lane<'_> {
                 }
             }
         }
-    }
-}
-
-/// Passes over what the client library repairs by itself.
-fn judge(error: &KafkaError) -> Result<(), StreamError> {
-    let over = || StreamError::SessionOver { problem: error.to_string() };
-    match error {
-        KafkaError::MessageConsumptionFatal(_) => Err(over()),
-        _ => match error.rdkafka_error_code() {
-            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Err(over()),
-            Some(
-                Code::TopicAuthorizationFailed
-                | Code::GroupAuthorizationFailed
-                | Code::ClusterAuthorizationFailed
-                | Code::Authentication
-                | Code::SaslAuthenticationFailed,
-            ) => Err(StreamError::from_kafka("read", error)),
-            _ => {
-                tracing::warn!(%error, "reading; the client tries again");
-                Ok(())
-            }
-        },
     }
 }
 

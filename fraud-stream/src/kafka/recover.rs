@@ -11,7 +11,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::client::{self, ASK, Watching};
 use super::error::StreamError;
 use super::journal::Entry;
-use super::reader::{Merge, Queues};
+use super::queues::Queues;
+use super::reader::Merge;
 use super::run::Shared;
 use super::settings::{OnLoss, Start, StreamSettings};
 use super::snapshot::{self, Place, Snapshots};
@@ -113,10 +114,34 @@ impl Recovery<'_> {
         topics: &Topics,
         (sources, committed): (&[Source], &Committed),
     ) -> Result<Recovered, StreamError> {
-        let mut positions = self.begin(asker, topics, (sources, committed))?;
-        self.skip_lost(asker, topics, (&mut positions, &mut Positions::new()))?;
+        let positions = self.places_of(asker, topics, (sources, committed))?;
         let place = Place { sequence: 0, journal_offset: 0, positions };
         Ok(Recovered { state: None, place, set: Positions::new(), saved: None })
+    }
+
+    /// Where sources are read on whose state is kept elsewhere: the group's offsets, or where `kafka.start` says.
+    ///
+    /// # Errors
+    /// [`StreamError`]; among others while the broker does not know yet whether an offset will be committed.
+    pub(super) fn places(
+        &self,
+        asker: &BaseConsumer<Watching>,
+        topics: &Topics,
+        sources: &[Source],
+    ) -> Result<Positions, StreamError> {
+        let committed = committed(asker, topics, sources)?;
+        self.places_of(asker, topics, (sources, &committed))
+    }
+
+    fn places_of(
+        &self,
+        asker: &BaseConsumer<Watching>,
+        topics: &Topics,
+        (sources, committed): (&[Source], &Committed),
+    ) -> Result<Positions, StreamError> {
+        let mut positions = self.begin(asker, topics, (sources, committed))?;
+        self.skip_lost(asker, topics, (&mut positions, &mut Positions::new()))?;
+        Ok(positions)
     }
 
     /// The snapshot's state, or what a stream begins with.

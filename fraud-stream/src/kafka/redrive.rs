@@ -160,7 +160,7 @@ fn send(producer: &BaseProducer<Deliveries>, letter: &OwnedMessage) -> Result<()
     let place = format!("{}:{}", letter.partition(), letter.offset());
     headers = headers.insert(Header { key: "redriven-from", value: Some(place.as_str()) });
     let topic = header(letter, "dead-letter-topic").unwrap_or_default();
-    let mut record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&topic, 0).headers(headers);
+    let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&topic).headers(headers);
     record.partition = header(letter, "dead-letter-partition").and_then(|partition| partition.parse().ok());
     record.key = letter.key();
     record.payload = letter.payload();

@@ -15,7 +15,8 @@ use serde_json::value::RawValue;
 
 use super::error::StreamError;
 use super::outputs::Outputs;
-use super::reader::{Queues, Taken};
+use super::queues::Queues;
+use super::reader::Taken;
 use super::run::Shared;
 use super::security;
 use super::settings::StreamSettings;

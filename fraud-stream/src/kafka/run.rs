@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::crash::Crash;
 use super::error::StreamError;
+use super::group;
 use super::metrics::{Lag, StreamMetrics};
 use super::server;
 use super::session;
@@ -134,7 +135,7 @@ pub fn run_shared(settings: &StreamSettings, shared: &Arc<Shared>) -> Result<(),
     let mut pause = Duration::from_millis(500);
     loop {
         let begin = Instant::now();
-        let ended = session::run(settings, shared);
+        let ended = if settings.shares_store() { group::run(settings, shared) } else { session::run(settings, shared) };
         shared.trouble(true);
         let error = match ended {
             Ok(()) => {

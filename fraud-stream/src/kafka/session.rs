@@ -2,22 +2,17 @@
 //!
 //! ```text
 //! read ─▶ observe, assess ─▶ send, commit
-//!      this thread            one more thread, a batch behind
+//!      this thread            one more thread, a batch behind (`pipe.rs`)
 //! ```
 //!
-//! A batch is observed while the one before is being committed. Should that one fail, it is sent again as it was:
-//! its outputs are kept. Should the process end, the state in memory is worth nothing, and the next one rebuilds
-//! it up to what is committed. Snapshots are taken only when everything observed is committed.
+//! Should the process end, the state in memory is worth nothing, and the next one rebuilds it up to what is
+//! committed. Snapshots are taken only when everything observed is committed.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use fraud_core::error::StoreError;
-use fraud_core::service::clock;
 use fraud_core::service::metrics::{ErrorType, Recorder, StoreFigures};
-
-use rdkafka::message::Message;
 
 use super::batch::{Room, Work};
 use super::client;
@@ -25,7 +20,9 @@ use super::crash::CrashPoint;
 use super::error::StreamError;
 use super::journal::Entry;
 use super::outputs::Outputs;
-use super::reader::{Merge, Queues, Taken};
+use super::pipe::Pipe;
+use super::queues::Queues;
+use super::reader::{Merge, Taken};
 use super::recover::{NOTE, Recovered, Recovery};
 use super::remote::Remote;
 use super::run::Shared;
@@ -35,26 +32,10 @@ use super::snapshot::{Place, Snapshots};
 use super::source::{Positions, Topics};
 use super::state::State;
 
-/// How long the loop sleeps at most when nothing comes.
-const TICK: Duration = Duration::from_millis(100);
-/// How long a batch that waits for the one before waits for more records at a time.
-const GLANCE: Duration = Duration::from_millis(1);
 /// How often an idle instance asks whether it still is the one.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Bytes of a batch at most.
-const BATCH_BYTES: usize = 32 << 20;
 /// How often the store's figures are looked at.
 const FIGURES: Duration = Duration::from_secs(5);
-
-/// A batch that is in.
-struct Done {
-    outputs: Outputs,
-    journal_offset: i64,
-    took: Duration,
-}
-
-/// To the thread that commits, and back.
-type Ways = (SyncSender<Outputs>, Receiver<Result<Done, StreamError>>);
 
 /// Runs one session.
 ///
@@ -80,31 +61,14 @@ pub(super) fn run(settings: &StreamSettings, shared: &Arc<Shared>) -> Result<(),
     shared.metrics.assignments.inc();
     shared.lag.committed(&recovered.place.positions);
     let sink = Sink::new(settings, (producer, consumer), (shared.crash.clone(), shared.hurry.clone()));
-    let (work, to_commit) = sync_channel::<Outputs>(1);
-    let (committed, done) = sync_channel::<Result<Done, StreamError>>(4);
     std::thread::scope(|scope| {
-        scope.spawn(move || commit_all(&sink, &to_commit, &committed));
+        let pipe = Pipe::open(scope, &sink, (settings, shared));
         let merge = Merge::new(&queues, settings.kafka.partition_wait.0);
-        let mut session = Session::new((settings, shared), (&queues, merge), recovered);
+        let mut session = Session::new((settings, shared), (&queues, merge, pipe), recovered);
         session.snapshots = snapshots;
-        session.ways = Some((work, done));
-        let ended = session.run();
-        // The sender goes before the thread is waited for.
-        drop(session);
-        ended
+        session.run()
+        // The pipe goes with the session, before the thread is waited for.
     })
-}
-
-fn commit_all(sink: &Sink, work: &Receiver<Outputs>, done: &SyncSender<Result<Done, StreamError>>) {
-    while let Ok(outputs) = work.recv() {
-        let begin = Instant::now();
-        let answer =
-            sink.commit(&outputs).map(|journal_offset| Done { outputs, journal_offset, took: begin.elapsed() });
-        let over = answer.is_err();
-        if done.send(answer).is_err() || over {
-            return;
-        }
-    }
 }
 
 struct Session<'q> {
@@ -115,30 +79,24 @@ struct Session<'q> {
     merge: Merge<'q>,
     state: Option<State>,
     snapshots: Option<Snapshots>,
-    ways: Option<Ways>,
-    in_flight: usize,
-    /// The next journal entry's number, and where the journal goes on after the last that is in.
+    pipe: Pipe<'q>,
+    /// The next journal entry's number.
     sequence: u64,
-    journal_offset: i64,
     set: Positions,
     /// The sequence that the last snapshot holds; none when there is none.
     saved: Option<u64>,
     last_snapshot: Option<Instant>,
     last_sign: Instant,
     last_figures: Option<Instant>,
-    spare: Vec<Outputs>,
     recorder: Recorder,
-    names: [Arc<str>; 4],
 }
 
 impl<'q> Session<'q> {
     fn new(
         (settings, shared): (&'q StreamSettings, &'q Arc<Shared>),
-        (queues, merge): (&'q Queues, Merge<'q>),
+        (queues, merge, pipe): (&'q Queues, Merge<'q>, Pipe<'q>),
         recovered: Recovered,
     ) -> Self {
-        let kafka = &settings.kafka;
-        let names = [&kafka.input_topic, &settings.labels.topic, &kafka.predictions_topic, &kafka.dead_letter_topic];
         Self {
             settings,
             shared,
@@ -147,18 +105,14 @@ impl<'q> Session<'q> {
             merge,
             state: recovered.state,
             snapshots: None,
-            ways: None,
-            in_flight: 0,
+            pipe,
             sequence: recovered.place.sequence,
-            journal_offset: recovered.place.journal_offset,
             set: recovered.set,
             saved: recovered.saved,
             last_snapshot: recovered.saved.map(|_| Instant::now()),
             last_sign: Instant::now(),
             last_figures: None,
-            spare: Vec::new(),
             recorder: shared.metrics.shared.recorder(),
-            names: names.map(|name| name.as_str().into()),
         }
     }
 
@@ -174,14 +128,14 @@ impl<'q> Session<'q> {
         self.shared.trouble(false);
         tracing::info!(journal = self.sequence, "scoring");
         while !self.shared.stopping() {
-            self.collect(&mut records)?;
-            self.take_answers()?;
+            self.pipe.collect(&mut self.merge, &mut records)?;
+            self.pipe.take_answers()?;
             if records.is_empty() {
                 if self.idle()? {
                     break;
                 }
             } else {
-                let mut outputs = self.spare.pop().unwrap_or_default();
+                let mut outputs = self.pipe.outputs();
                 let mut entry = Entry { sequence: self.sequence, ..Entry::default() };
                 let complete = match (&mut self.state, &remote) {
                     (Some(state), _) => {
@@ -213,7 +167,7 @@ impl<'q> Session<'q> {
             }
             self.snapshot_if_due()?;
         }
-        self.settle()?;
+        self.pipe.settle()?;
         self.snapshot();
         Ok(())
     }
@@ -227,46 +181,7 @@ impl<'q> Session<'q> {
         let outputs = Outputs::positions(set.clone(), String::new());
         let entry = Entry { sequence: self.sequence, set, ..Entry::default() };
         self.hand_over(&entry, outputs, &[])?;
-        self.settle()
-    }
-
-    /// Takes records until there are enough, or the first has waited long enough and nothing is being committed: a
-    /// batch that could not go yet may as well grow.
-    fn collect(&mut self, records: &mut Vec<Taken<'q>>) -> Result<(), StreamError> {
-        records.clear();
-        self.merge.serve()?;
-        let Some(first) = self.merge.next(Instant::now() + TICK)? else { return Ok(()) };
-        let deadline = Instant::now() + self.settings.kafka.batch_wait.0;
-        let mut late = false;
-        let mut bytes = size(&first);
-        records.push(first);
-        while records.len() < self.settings.kafka.batch_records && bytes < BATCH_BYTES {
-            if late {
-                self.take_answers()?;
-                if self.in_flight == 0 || self.shared.stopping() {
-                    break;
-                }
-            }
-            let until = if late { Instant::now() + GLANCE } else { deadline };
-            match self.merge.next(until)? {
-                Some(taken) => {
-                    bytes += size(&taken);
-                    records.push(taken);
-                    // Looked at now and then: a stream that never pauses must not stretch a batch.
-                    late = late || (records.len().is_multiple_of(64) && Instant::now() >= deadline);
-                }
-                None => late = true,
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes what is in by now.
-    fn take_answers(&mut self) -> Result<(), StreamError> {
-        while let Some(Ok(answer)) = self.ways.as_ref().map(|(_, done)| done.try_recv()) {
-            self.note(answer?);
-        }
-        Ok(())
+        self.pipe.settle()
     }
 
     /// Gives a batch to the thread that commits.
@@ -276,13 +191,8 @@ impl<'q> Session<'q> {
             outputs.journal = entry.encode();
             self.sequence += 1;
         }
-        let inputs = records.iter().filter(|taken| taken.source.stream.is_input()).count() as u64;
-        self.shared.metrics.shared.consumed(&self.names[0], inputs);
-        self.shared.metrics.shared.consumed(&self.names[1], records.len() as u64 - inputs);
-        if !records.is_empty() {
-            self.shared.metrics.batch.observe(records.len() as f64);
-        }
-        self.send(outputs)
+        self.last_sign = Instant::now();
+        self.pipe.hand_over(outputs, records)
     }
 
     /// What goes with the offsets of a batch.
@@ -290,77 +200,22 @@ impl<'q> Session<'q> {
         if self.state.is_some() { format!("{NOTE}{sequence}") } else { String::new() }
     }
 
-    fn send(&mut self, mut outputs: Outputs) -> Result<(), StreamError> {
-        self.last_sign = Instant::now();
-        loop {
-            let Some((work, done)) = &self.ways else {
-                return Err(StreamError::Internal("nobody commits".to_owned()));
-            };
-            match work.try_send(outputs) {
-                Ok(()) => {
-                    self.in_flight += 1;
-                    return Ok(());
-                }
-                Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => outputs = back,
-            }
-            // Full: a batch must come back before the next can go. Gone: the reason is in the other channel.
-            let answer = done.recv().map_err(|_| StreamError::Internal("the committing thread is gone".to_owned()))?;
-            self.note(answer?);
-        }
-    }
-
-    /// Waits until everything handed over is in.
-    fn settle(&mut self) -> Result<(), StreamError> {
-        while self.in_flight > 0 {
-            let Some((_, done)) = &self.ways else { break };
-            let answer = done.recv().map_err(|_| StreamError::Internal("the committing thread is gone".to_owned()))?;
-            self.note(answer?);
-        }
-        Ok(())
-    }
-
-    /// Notes that a batch is in.
-    fn note(&mut self, done: Done) {
-        let Done { mut outputs, journal_offset, took } = done;
-        self.in_flight -= 1;
-        if !outputs.journal.is_empty() {
-            self.journal_offset = journal_offset;
-        }
-        let metrics = &self.shared.metrics;
-        let (predictions, dead) = outputs.counts();
-        metrics.shared.produced(&self.names[2], predictions);
-        metrics.shared.produced(&self.names[3], dead);
-        metrics.commit.observe(took.as_secs_f64());
-        let now = i64::try_from(clock::unix_millis()).unwrap_or(i64::MAX);
-        for time in &outputs.record_times {
-            metrics.end_to_end.observe((now - time).max(0) as f64 / 1_000.0);
-        }
-        self.shared.lag.committed(&outputs.ends);
-        outputs.clear();
-        if self.spare.len() < 3 {
-            self.spare.push(outputs);
-        }
-    }
-
     /// What there is to do when nothing comes. Whether to end.
     fn idle(&mut self) -> Result<bool, StreamError> {
-        self.settle_if_any()?;
+        self.pipe.settle()?;
         if self.settings.test.stop_at_end && self.merge.at_end()? {
             tracing::info!("all answered");
             return Ok(true);
         }
-        if self.last_sign.elapsed() >= HEARTBEAT && self.in_flight == 0 {
+        if self.last_sign.elapsed() >= HEARTBEAT {
             // Committing what is committed already tells a process that was taken over that it was.
             let ends = self.merge.positions().into_iter().take(1).collect();
             let note = self.note_of(self.sequence.saturating_sub(1));
-            self.send(Outputs::positions(ends, note))?;
-            self.settle()?;
+            self.last_sign = Instant::now();
+            self.pipe.hand_over(Outputs::positions(ends, note), &[])?;
+            self.pipe.settle()?;
         }
         Ok(false)
-    }
-
-    fn settle_if_any(&mut self) -> Result<(), StreamError> {
-        if self.in_flight > 0 { self.settle() } else { Ok(()) }
     }
 
     fn snapshot_if_due(&mut self) -> Result<(), StreamError> {
@@ -368,7 +223,7 @@ impl<'q> Session<'q> {
         // The first at once, so that what the stream began with is never needed again.
         let due = self.last_snapshot.is_none_or(|last| !every.is_zero() && last.elapsed() >= every);
         if self.snapshots.is_some() && due {
-            self.settle()?;
+            self.pipe.settle()?;
             self.snapshot();
         }
         if self.last_figures.is_none_or(|last| last.elapsed() >= FIGURES)
@@ -391,9 +246,12 @@ impl<'q> Session<'q> {
             return;
         }
         let begin = Instant::now();
-        let place =
-            Place { sequence: self.sequence, journal_offset: self.journal_offset, positions: self.merge.positions() };
-        match snapshots.write(state, &place) {
+        // Nothing is on its way to the journal, so the next entry comes where it ends now.
+        let written = self.queues.end((&self.settings.kafka.journal_topic, 0)).and_then(|journal_offset| {
+            let place = Place { sequence: self.sequence, journal_offset, positions: self.merge.positions() };
+            snapshots.write(state, &place)
+        });
+        match written {
             Ok(info) => {
                 self.saved = Some(self.sequence);
                 self.shared.metrics.snapshots.inc();
@@ -410,12 +268,8 @@ impl<'q> Session<'q> {
     }
 }
 
-fn size(taken: &Taken<'_>) -> usize {
-    taken.message.payload().map_or(0, <[u8]>::len)
-}
-
 /// What a store that takes nothing makes the loop do: stop fetching, try again, longer and longer apart.
-fn waiting<'a>(shared: &'a Shared, queues: &'a Queues) -> impl FnMut(&StoreError) -> bool + 'a {
+pub(super) fn waiting<'a>(shared: &'a Shared, queues: &'a Queues) -> impl FnMut(&StoreError) -> bool + 'a {
     let mut pause = Duration::from_millis(100);
     move |error| {
         tracing::error!(%error, pause = pause.as_secs_f64(), "the store takes nothing; input is paused");
@@ -425,6 +279,10 @@ fn waiting<'a>(shared: &'a Shared, queues: &'a Queues) -> impl FnMut(&StoreError
         }
         let until = Instant::now() + pause;
         while Instant::now() < until && !shared.stopping() {
+            // A member of the group that does not ask is taken for dead.
+            if let Err(error) = queues.serve() {
+                tracing::warn!(%error, "while the store is waited for");
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
         pause = (pause * 2).min(Duration::from_secs(5));

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::security::SecuritySettings;
 
+/// Where the system says what it is called.
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+
 /// All settings of `fraud-stream run`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -91,6 +94,11 @@ pub struct KafkaSettings {
     pub group: String,
     /// Names this stream towards the broker: a second process under the same name fences the first.
     pub transactional_id: String,
+    /// Tells instances of one group apart, where several run over a shared store: their transactional ids are this
+    /// after a dash. Best a name that the instance has again after a restart. Empty: the host's name.
+    pub instance: String,
+    /// After how long without a sign of life the group takes an instance for dead; several instances only.
+    pub session_timeout: Span,
     /// Exactly once or at least once.
     pub delivery: Delivery,
     /// Where a stream without any history begins.
@@ -122,6 +130,8 @@ impl Default for KafkaSettings {
             journal_retention: Span::seconds(7 * 86_400),
             group: "fraud-stream".to_owned(),
             transactional_id: "fraud-stream".to_owned(),
+            instance: String::new(),
+            session_timeout: Span::seconds(10),
             delivery: Delivery::ExactlyOnce,
             start: Start::Earliest,
             batch_records: 10_000,
@@ -263,6 +273,25 @@ impl StreamSettings {
         }
     }
 
+    /// Whether the store is shared, so that several instances can be members of one group.
+    #[must_use]
+    pub fn shares_store(&self) -> bool {
+        self.scorer.kind == ScorerKind::Local && self.store.kind == StoreKind::Redis
+    }
+
+    /// The name towards the broker of this very instance.
+    #[must_use]
+    pub fn transactional_id(&self) -> String {
+        let kafka = &self.kafka;
+        if !self.shares_store() {
+            return kafka.transactional_id.clone();
+        }
+        // Where there is no such file, `check` asks for a name.
+        let host = || std::fs::read_to_string(HOST_NAME).unwrap_or_default();
+        let instance = if kafka.instance.is_empty() { host() } else { kafka.instance.clone() };
+        format!("{}-{}", kafka.transactional_id, instance.trim())
+    }
+
     /// The labels' topic, where labels are read.
     #[must_use]
     pub fn labels_topic(&self) -> Option<&str> {
@@ -307,8 +336,10 @@ impl Settings for StreamSettings {
         let sized = (1..=64 << 20).contains(&kafka.max_message_bytes);
         problems.require(sized, "kafka.max_message_bytes", "must be from 1 to 67108864");
         problems.require(self.labels.max_unknown <= 10_000_000, "labels.max_unknown", "must be at most 10000000");
-        let redis = self.store.kind == StoreKind::Redis;
-        problems.require(!redis, "store.kind", "the stream knows only `embedded` in this version");
+        let named = !self.shares_store() || !kafka.instance.is_empty() || std::path::Path::new(HOST_NAME).exists();
+        problems.require(named, "kafka.instance", "is needed where the host's name cannot be read");
+        let session = kafka.session_timeout >= Span::seconds(6) && kafka.session_timeout <= Span::seconds(300);
+        problems.require(session, "kafka.session_timeout", "must be from 6s to 5m");
         if self.scorer.kind == ScorerKind::Http {
             let scheme = self.scorer.url.starts_with("http://") || self.scorer.url.starts_with("https://");
             problems.require(scheme, "scorer.url", "must begin with http:// or https://");
@@ -354,7 +385,6 @@ mod tests {
         let error = load(&[
             ("kafka.predictions_topic", "transactions-input"),
             ("kafka.batch_records", "0"),
-            ("store.kind", "redis"),
             ("test.crash_at", "somewhere"),
             ("kafka.security.username", "x"),
             ("kafka.security.ca_file", "/x"),
@@ -363,7 +393,6 @@ mod tests {
         for part in [
             "kafka.predictions_topic: is `transactions-input`, and so is `kafka.input_topic`",
             "kafka.batch_records",
-            "store.kind",
             "test.crash_at",
             "kafka.security.protocol: certificates are set",
         ] {

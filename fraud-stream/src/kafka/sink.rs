@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::client::{Deliveries, JOURNAL, Watching};
+use super::client::{Deliveries, Watching};
 use super::crash::{Crash, CrashPoint};
 use super::error::StreamError;
 use super::outputs::{Outgoing, Outputs};
@@ -63,17 +63,17 @@ impl Sink {
             dead_letter_topic: settings.kafka.dead_letter_topic.clone(),
             journal_topic: settings.kafka.journal_topic.clone(),
             delivery: settings.kafka.delivery,
-            transactional_id: settings.kafka.transactional_id.clone(),
+            transactional_id: settings.transactional_id(),
             crash,
             hurry,
         }
     }
 
-    /// Sends a batch until it is in. Where the journal goes on after its message; -1 without one.
+    /// Sends a batch until it is in.
     ///
     /// # Errors
     /// [`StreamError`] when this connection cannot go on; then it is not known whether the batch is in.
-    pub(super) fn commit(&self, outputs: &Outputs) -> Result<i64, StreamError> {
+    pub(super) fn commit(&self, outputs: &Outputs) -> Result<(), StreamError> {
         let mut pause = Duration::from_millis(50);
         let mut cut = false;
         loop {
@@ -84,7 +84,13 @@ impl Sink {
             let error = match tried {
                 Ok(()) => {
                     self.crash.pass(CrashPoint::AfterCommit);
-                    return Ok(self.producer.context().journal_offset() + 1);
+                    return Ok(());
+                }
+                Err(Failure::Over(StreamError::PartitionsLost)) => {
+                    if self.delivery == Delivery::ExactlyOnce {
+                        self.abort()?;
+                    }
+                    return Err(StreamError::PartitionsLost);
                 }
                 Err(Failure::Over(error)) => return Err(error),
                 Err(Failure::Again(error)) => error,
@@ -107,9 +113,7 @@ impl Sink {
         self.send(outputs, cut)?;
         self.crash.pass(CrashPoint::AfterProduce);
         let list = self.topics.list(&outputs.ends, &outputs.note).map_err(Failure::Over)?;
-        let group = self.consumer.group_metadata().ok_or_else(|| {
-            Failure::Over(StreamError::Internal("the consumer has no group to commit for".to_owned()))
-        })?;
+        let group = self.group()?;
         if list.count() > 0 {
             self.insist(|| self.producer.send_offsets_to_transaction(&list, &group, STEP))?;
         }
@@ -117,10 +121,25 @@ impl Sink {
         self.insist(|| self.producer.commit_transaction(STEP))
     }
 
+    /// Who we are in the group, for the broker to compare with whom it gave the partitions to.
+    fn group(&self) -> Result<ConsumerGroupMetadata, Failure> {
+        let group = self.consumer.group_metadata().ok_or_else(|| {
+            Failure::Over(StreamError::Internal("the consumer has no group to commit for".to_owned()))
+        })?;
+        // Asked for after, not before: a member that was thrown out has no identity any more, and the broker takes
+        // offsets from nobody in particular. Until we agree to the loss the library does not join anew, so an identity
+        // got while nothing was lost is the one that the partitions were given to.
+        if self.consumer.assignment_lost() {
+            return Err(Failure::Over(StreamError::PartitionsLost));
+        }
+        Ok(group)
+    }
+
     fn plain(&self, outputs: &Outputs, cut: bool) -> Result<(), Failure> {
         self.send(outputs, cut)?;
         self.crash.pass(CrashPoint::BeforeCommit);
         let list = self.topics.list(&outputs.ends, &outputs.note).map_err(Failure::Over)?;
+        self.group()?;
         if list.count() > 0 {
             self.consumer.commit(&list, CommitMode::Sync).map_err(Failure::Again)?;
         }
@@ -133,7 +152,7 @@ impl Sink {
         self.producer.context().begin();
         for Outgoing { dead, key, value, headers } in outputs.messages(cut) {
             let topic = if dead { &self.dead_letter_topic } else { &self.predictions_topic };
-            let mut record = BaseRecord::with_opaque_to(topic, 0).headers(headers);
+            let mut record = BaseRecord::to(topic).headers(headers);
             record.key = key;
             record.payload = value;
             self.queue(record)?;
@@ -143,7 +162,7 @@ impl Sink {
             self.crash.pass(CrashPoint::AfterProduce);
         }
         if !outputs.journal.is_empty() {
-            let record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&self.journal_topic, JOURNAL)
+            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.journal_topic)
                 .partition(0)
                 .key(self.transactional_id.as_bytes())
                 .payload(outputs.journal.as_slice());
@@ -152,7 +171,7 @@ impl Sink {
         self.drain()
     }
 
-    fn queue(&self, mut record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), Failure> {
+    fn queue(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Failure> {
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -265,6 +284,11 @@ pub(super) fn take_over(
         match producer.init_transactions(STEP * 5) {
             Ok(()) => return Ok(()),
             Err(KafkaError::Transaction(error)) if error.is_retriable() && !error.is_fatal() => {
+                // The client library would try the same password for ever, and tells of it only when it is asked.
+                producer.poll(Duration::ZERO);
+                if let Some(refusal) = producer.context().refused() {
+                    return Err(StreamError::from_kafka("sign in", &refusal));
+                }
                 tracing::warn!(error = error.string(), "the broker does not give us the transactional id yet");
                 if stop() {
                     return Err(StreamError::SessionOver { problem: error.string() });

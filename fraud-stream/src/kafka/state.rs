@@ -4,7 +4,8 @@
 //! leave the same state, and give the same profiles.
 
 use fraud_core::error::{ParseError, StoreError};
-use fraud_core::features::{LabelOutcome, MemoryStore, Profile, ProfilePlan};
+use fraud_core::features::{Label, LabelOutcome, MemoryStore, Profile, ProfilePlan};
+use fraud_core::transaction::Id;
 use fraud_core::transaction::{ParseOptions, Parsed};
 
 use super::format;
@@ -128,6 +129,19 @@ impl Reading {
         Ok(parsed)
     }
 
+    /// The labels in a record.
+    pub(super) fn labels(&self, (payload, millis): (Option<&[u8]>, i64)) -> Result<Vec<(Id, Label)>, Refusal> {
+        let payload = payload.ok_or_else(|| Refusal::new(Reason::Empty, "the record has no value"))?;
+        self.check_size(payload)?;
+        let seconds = millis.div_euclid(1_000);
+        let labels = format::labels(payload, seconds).map_err(|problem| Refusal::new(Reason::BadLabel, problem))?;
+        if labels.iter().any(|(_, label)| label.observed_at - seconds > self.max_skew) {
+            let detail = format!("`observed_at` is more than {} s after the record's time", self.max_skew);
+            return Err(Refusal::new(Reason::FutureTime, detail));
+        }
+        Ok(labels)
+    }
+
     fn check_size(&self, payload: &[u8]) -> Result<(), Refusal> {
         if payload.len() <= self.max_bytes {
             return Ok(());
@@ -148,9 +162,7 @@ pub(super) struct State {
 impl State {
     /// A state around a store.
     pub(super) fn new(store: MemoryStore, settings: &StreamSettings) -> Self {
-        let keep = i64::try_from(settings.labels.keep_unknown.0.as_millis()).unwrap_or(i64::MAX / 2);
-        let waiting = Waiting::new(keep, settings.labels.max_unknown);
-        Self { store, waiting, reading: Reading::new(settings) }
+        Self { store, waiting: Waiting::of(settings), reading: Reading::new(settings) }
     }
 
     /// Observes a record of the input: the transaction, with its profile in `out`, or why not.
@@ -185,14 +197,7 @@ impl State {
     /// Takes in a record of labels, all or none of them.
     pub(super) fn labels(&mut self, (payload, millis): (Option<&[u8]>, i64)) -> Result<Labelled, Refusal> {
         self.waiting.pass(millis);
-        let payload = payload.ok_or_else(|| Refusal::new(Reason::Empty, "the record has no value"))?;
-        self.reading.check_size(payload)?;
-        let seconds = millis.div_euclid(1_000);
-        let labels = format::labels(payload, seconds).map_err(|problem| Refusal::new(Reason::BadLabel, problem))?;
-        if labels.iter().any(|(_, label)| label.observed_at - seconds > self.reading.max_skew) {
-            let detail = format!("`observed_at` is more than {} s after the record's time", self.reading.max_skew);
-            return Err(Refusal::new(Reason::FutureTime, detail));
-        }
+        let labels = self.reading.labels((payload, millis))?;
         let mut done = Labelled::default();
         for (id, label) in labels {
             done.frauds += u64::from(label.fraud);

@@ -7,6 +7,8 @@ use fraud_core::transaction::Id;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
+use super::settings::StreamSettings;
+
 /// Keeps labels for a while, by the records' own times, so that it does the same whenever it is done again.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -36,6 +38,17 @@ pub(super) struct Kept {
 impl Waiting {
     pub(super) fn new(keep_millis: i64, most: usize) -> Self {
         Self { keep_millis, most, now: 0, queue: VecDeque::new(), first: 0, by_id: HashMap::new(), count: 0 }
+    }
+
+    /// As the settings say.
+    pub(super) fn of(settings: &StreamSettings) -> Self {
+        let keep = i64::try_from(settings.labels.keep_unknown.0.as_millis()).unwrap_or(i64::MAX / 2);
+        Self::new(keep, settings.labels.max_unknown)
+    }
+
+    /// Whether a label waits for a transaction.
+    pub(super) fn holds(&self, id: &Id) -> bool {
+        self.count > 0 && self.by_id.contains_key(id)
     }
 
     /// Whether no label waits.

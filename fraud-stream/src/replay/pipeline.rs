@@ -147,8 +147,7 @@ impl Stages<'_> {
             drop_failed(&mut batch);
             if json {
                 for assessment in batch.results.iter().flatten() {
-                    serde_json::to_writer(&mut batch.json, assessment)
-                        .map_err(|error| ReplayError::internal(&error))?;
+                    assessment.write_json(&mut batch.json);
                     batch.json.push(b'\n');
                 }
             }

@@ -36,8 +36,37 @@ pub struct Kafka {
 impl Kafka {
     pub fn start() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let address = script("start", home.path());
+        let address = script("start", home.path(), false);
         Self { home, address }
+    }
+
+    /// One with TLS, passwords and access lists as well.
+    pub fn start_secure() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let address = script("start", home.path(), true);
+        Self { home, address }
+    }
+
+    /// The address of a protected listener: `sasl_ssl` or `ssl`.
+    pub fn protected(&self, listener: &str) -> String {
+        std::fs::read_to_string(self.home.path().join(format!("address.{listener}"))).unwrap().trim().to_owned()
+    }
+
+    /// A file of the protected listeners.
+    pub fn secret(&self, name: &str) -> String {
+        self.home.path().join("secure").join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Runs one of Kafka's own tools.
+    pub fn tool(&self, class: &str, arguments: &[&str]) {
+        let output = Command::new(root().join("scripts/kafka.sh"))
+            .arg("tool")
+            .arg(self.home.path())
+            .arg(class)
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{class}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// One broker for all tests that leave it alone.
@@ -52,11 +81,17 @@ impl Kafka {
     }
 
     pub fn kill(&self) {
-        script("kill", self.home.path());
+        script("kill", self.home.path(), false);
+    }
+
+    /// Sends the broker's process a signal, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(self.home.path().join("pid")).unwrap();
+        assert!(Command::new("kill").arg(format!("-{name}")).arg(pid.trim()).status().unwrap().success());
     }
 
     pub fn restart(&self) {
-        script("start", self.home.path());
+        script("start", self.home.path(), false);
     }
 
     pub fn topic(&self, name: &str, partitions: u32) {
@@ -88,19 +123,56 @@ fn wait<F: Future>(future: F) -> F::Output {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        script("remove", self.home.path());
+        script("remove", self.home.path(), false);
     }
 }
 
-fn script(command: &str, home: &Path) -> String {
-    let output = Command::new(root().join("scripts/kafka.sh"))
-        .arg(command)
-        .arg(home)
-        .env("KAFKA_HEAP", "400m")
-        .output()
-        .unwrap();
+fn script(command: &str, home: &Path, secure: bool) -> String {
+    let mut script = Command::new(root().join("scripts/kafka.sh"));
+    script.arg(command).arg(home).env("KAFKA_HEAP", "400m");
+    if secure {
+        script.env("KAFKA_SECURE", "1");
+    }
+    let output = script.output().unwrap();
     assert!(output.status.success(), "kafka.sh {command}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A Redis of one's own with an empty store in it; gone when dropped.
+pub struct Redis {
+    home: tempfile::TempDir,
+    pub url: String,
+}
+
+impl Redis {
+    pub fn start(prefix: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let url = format!("redis://{}", Self::script("start", home.path()));
+        let settings = fraud_core::store::redis::RedisSettings {
+            prefix: prefix.to_owned(),
+            ..fraud_core::store::redis::RedisSettings::new(&url)
+        };
+        fraud_core::store::redis::BlockingRedisStore::begin(settings).unwrap();
+        Self { home, url }
+    }
+
+    /// Sends the server's process a signal, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(self.home.path().join("pid")).unwrap();
+        assert!(Command::new("kill").arg(format!("-{name}")).arg(pid.trim()).status().unwrap().success());
+    }
+
+    fn script(command: &str, home: &Path) -> String {
+        let output = Command::new(root().join("scripts/redis.sh")).arg(command).arg(home).output().unwrap();
+        assert!(output.status.success(), "redis.sh {command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        Self::script("remove", self.home.path());
+    }
 }
 
 /// Topics and settings of one test.
@@ -213,6 +285,13 @@ pub struct Instance {
 impl Instance {
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Memory of the process that is in RAM.
+    pub fn resident_mebibytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
     }
 
     /// `kill -9`.
@@ -448,14 +527,42 @@ pub struct Payments {
     pub lines: Vec<String>,
     /// The customer of each, who is the key.
     pub customers: Vec<u64>,
+    /// When each arrives, in seconds of event time; most happened then, too.
+    pub times: Vec<i64>,
 }
 
 const BEGIN: i64 = 1_522_540_800;
 const DAYS: u64 = 40;
 
 pub fn payments(count: usize, seed: u64) -> Payments {
+    let behind = |chance: &mut Chance, kind| match kind {
+        3..10 => chance.below(80_000),
+        10 => 86_400 + chance.below(5 * 86_400),
+        _ => chance.below(30),
+    };
+    payments_of((count, seed), &behind, &|_| true)
+}
+
+/// The same, but as long as partitions stay within half a day of each other, their order decides of no payment whether
+/// it is late, nor of a repeated one whether its first profile is still known.
+pub fn in_order_payments(count: usize, seed: u64) -> Payments {
+    let behind = |chance: &mut Chance, kind| match kind {
+        3..10 => chance.below(20_000),
+        10 => 2 * 86_400 + chance.below(4 * 86_400),
+        _ => chance.below(30),
+    };
+    payments_of((count, seed), &behind, &|age| age < 110_000 || (240_000..36 * 86_400).contains(&age))
+}
+
+/// `behind`: how late a payment is, in seconds, by a number below 100. `repeats`: whether one so old may come again.
+fn payments_of(
+    (count, seed): (usize, u64),
+    behind: &dyn Fn(&mut Chance, u64) -> u64,
+    repeats: &dyn Fn(i64) -> bool,
+) -> Payments {
     let mut chance = Chance::new(seed);
     let (mut lines, mut customers) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let mut times = Vec::with_capacity(count);
     let mut made: Vec<(u64, u64, u64, i64)> = Vec::new();
     let line = |id: usize, (customer, terminal, cents, time): (u64, u64, u64, i64)| {
         format!(
@@ -468,21 +575,20 @@ pub fn payments(count: usize, seed: u64) -> Payments {
     let mut ids: Vec<usize> = Vec::new();
     for index in 0..count {
         let now = BEGIN + i64::try_from(index as u64 * DAYS * 86_400 / count as u64).unwrap();
+        times.push(now);
         let kind = chance.below(100);
         if kind < 3 && !made.is_empty() {
             // The same payment again, now and then with another amount.
             let which = usize::try_from(chance.below(made.len() as u64)).unwrap();
             let mut again = made[which];
-            again.2 += u64::from(kind == 0) * (1 + chance.below(3));
-            lines.push(line(ids[which], again));
-            customers.push(again.0);
-            continue;
+            if repeats(now - again.3) {
+                again.2 += u64::from(kind == 0) * (1 + chance.below(3));
+                lines.push(line(ids[which], again));
+                customers.push(again.0);
+                continue;
+            }
         }
-        let behind = match kind {
-            3..10 => chance.below(80_000),
-            10 => 86_400 + chance.below(5 * 86_400),
-            _ => chance.below(30),
-        };
+        let behind = behind(&mut chance, kind);
         let payment =
             (chance.below(300), chance.below(500), 100 + chance.below(30_000), now - i64::try_from(behind).unwrap());
         lines.push(line(index, payment));
@@ -490,7 +596,7 @@ pub fn payments(count: usize, seed: u64) -> Payments {
         made.push(payment);
         ids.push(index);
     }
-    Payments { lines, customers }
+    Payments { lines, customers, times }
 }
 
 /// What `replay --order arrival` makes of lines: one assessment, or none, per line.
@@ -530,4 +636,32 @@ pub fn set_offset(world: &World, offset: i64) {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&world.topic("input"), 0, Offset::Offset(offset)).unwrap();
     consumer.commit(&list, rdkafka::consumer::CommitMode::Sync).unwrap();
+}
+
+/// Asks for a world's group's offsets of a topic.
+pub struct Offsets {
+    consumer: BaseConsumer,
+    topic: String,
+    partitions: u32,
+}
+
+impl Offsets {
+    pub fn of(world: &World, topic: &str) -> Self {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &world.kafka.address).set("group.id", &world.name);
+        Self { consumer: config.create().unwrap(), topic: topic.to_owned(), partitions: world.partitions }
+    }
+
+    /// The next offset of each partition, 0 where nothing is committed; also while the broker does not answer.
+    pub fn committed(&self) -> Vec<i64> {
+        let mut list = TopicPartitionList::new();
+        for partition in 0..self.partitions {
+            list.add_partition(&self.topic, i32::try_from(partition).unwrap());
+        }
+        let Ok(answer) = self.consumer.committed_offsets(list, Duration::from_secs(20)) else {
+            return vec![0; self.partitions as usize];
+        };
+        let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
+        answer.elements().iter().map(|element| offset(element.offset())).collect()
+    }
 }
