@@ -4,40 +4,15 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use fraud_benches::payments::{Payments, WARM};
 use fraud_core::features::{FeaturePlan, FeatureSet, MemoryStore, Profile, StoreSettings};
-use fraud_core::{Amount, Id, Model, ParseOptions, Parsed, Policy, Scorer, Transaction};
-
-/// Payments of the handbook's rates: 5,000 customers, 10,000 terminals, one every nine seconds, without
-/// chance, so that every run sees the same.
-struct Payments {
-    next: i64,
-}
-
-impl Iterator for Payments {
-    type Item = Transaction;
-
-    fn next(&mut self) -> Option<Transaction> {
-        let n = self.next;
-        self.next += 1;
-        let mixed = (n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
-        Some(Transaction {
-            transaction_id: Id::from(n),
-            customer_id: Id::from((mixed % 5_000) as i64),
-            terminal_id: Id::from((mixed / 5_000 % 10_000) as i64),
-            amount: Amount::from_units((mixed % 2_000_000) as i64)?,
-            time: 1_700_000_000 + n * 9,
-        })
-    }
-}
-
-/// Forty days of payments: every window is full.
-const WARM: usize = 40 * 9_600;
+use fraud_core::{Model, ParseOptions, Parsed, Policy, Scorer};
 
 fn path(c: &mut Criterion) {
     let scorer = Scorer::new(Arc::new(Model::embedded().expect("the embedded model loads")), &Policy::default())
         .expect("the default policy fits");
     let store = MemoryStore::new(StoreSettings::default());
-    let mut payments = Payments { next: 0 };
+    let mut payments = Payments::default();
     let mut profile = Profile::default();
     for payment in payments.by_ref().take(WARM) {
         store.observe(&payment, scorer.profile_plan(), &mut profile).expect("observed");

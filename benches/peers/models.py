@@ -16,6 +16,9 @@ import xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType
 from skl2onnx import to_onnx
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 FEATURES = 15
 ROWS = 60_000
@@ -70,6 +73,10 @@ def main(out):
         model, initial_types=[("input", FloatTensorType([None, FEATURES]))], target_opset=15
     )
     (out / "xgb100d6.onnx").write_bytes(onnx.SerializeToString())
+
+    model = make_pipeline(StandardScaler(), MLPClassifier((64, 64), max_iter=15, early_stopping=True, random_state=7))
+    onnx = to_onnx(model.fit(x, y), x[:1], options={"zipmap": False}, target_opset=OPSET)
+    (out / "mlp64x64.onnx").write_bytes(onnx.SerializeToString())
 
     # As many rows as give a forest of about 85,000 nodes.
     size = 14_500

@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod payments;
 pub mod trees_file;
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The tree evaluator against others in one run, on the same rows, one thread each.
+//! Models against other evaluators in one run, on the same rows, one thread each; then the whole path.
 //!
 //! `versus --models DIR --onnxruntime LIB --lightgbm LIB [--rounds N]`; `benches/peers/versus.sh` makes and finds
 //! all of them. Contenders take turns in every round, so that what else the machine does hits all alike; the table
@@ -6,6 +6,7 @@
 
 mod native;
 mod onnxruntime;
+mod path;
 mod tract;
 
 use std::collections::HashMap;
@@ -14,8 +15,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use fraud_benches::{read_npy, trees_file::tree_spec};
-use fraud_core::model::trees::TreeEvaluator;
+use fraud_benches::read_npy;
+use fraud_core::Model;
+use fraud_core::model::LoadOptions;
 
 /// Scores rows: as many as there are places for results.
 type Run = Box<dyn FnMut(&Input, usize, &mut [f32]) -> anyhow::Result<()>>;
@@ -32,7 +34,7 @@ struct Contender {
     run: Run,
 }
 
-const MODELS: [&str; 4] = ["lgbm100x31", "xgb100d6", "rf100", "lgbm500x63"];
+const MODELS: [&str; 5] = ["lgbm100x31", "xgb100d6", "rf100", "lgbm500x63", "mlp64x64"];
 /// Time of one contender in one round: well below a scheduler slice, so that most rounds are undisturbed.
 const TURN: Duration = Duration::from_micros(300);
 
@@ -71,18 +73,17 @@ fn main() -> anyhow::Result<()> {
             duel(name, rows, (&input, &mut contenders, rounds))?;
         }
     }
-    Ok(())
+    path::measure(&models.join("lgbm100x31.onnx"))
 }
 
 fn ours(onnx: &Path, width: usize) -> anyhow::Result<Contender> {
-    let evaluator = TreeEvaluator::new(tree_spec(onnx, width)?)?;
-    let column = evaluator.outputs() - 1;
+    let model = Model::from_path(onnx, &LoadOptions::default())?;
     let run: Run = Box::new(move |input, first, out| {
-        let x = &input.singles[first * width..];
+        let rows = &input.singles[first * width..][..out.len() * width];
         if let [out] = out {
-            *out = evaluator.probability_row(x, column);
+            *out = model.predict(rows)?;
         } else {
-            evaluator.probability_rows(x, width, (column, out));
+            model.predict_batch(rows, out)?;
         }
         Ok(())
     });

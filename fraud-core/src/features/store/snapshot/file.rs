@@ -161,7 +161,8 @@ impl Reader {
         payload.resize(length, 0);
         self.read(&mut payload)?;
         self.payload = payload;
-        if xxh3_64_with_seed(&self.payload, self.blocks) != hash {
+        // A fuzzer cannot guess checksums; what they guard is what it is to try.
+        if !cfg!(fuzzing) && xxh3_64_with_seed(&self.payload, self.blocks) != hash {
             return Err(damaged(&self.path, format!("the checksum of block {} does not fit", self.blocks)));
         }
         self.blocks += 1;
