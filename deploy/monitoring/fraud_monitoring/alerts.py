@@ -23,7 +23,13 @@ from .services import MODEL, Scene
 from .webhook import Told, Webhook
 
 #: Alerts that are not provoked here, and who sees them firing.
-ELSEWHERE = {"AdminNotification_MaxScaleHighCPU": "scripts/drill.sh, with six limited replicas under attack"}
+ELSEWHERE = {
+    "AdminNotification_MaxScaleHighCPU": "scripts/drill.sh, with six limited replicas under attack",
+    # The counters behind these are seen moving in the tests of fraud-core and fraud-api.
+    "FraudModelRolledBack": "promtool only",
+    "FraudModelRegistryAway": "promtool only",
+    "FraudShadowDropping": "promtool only",
+}
 CHAOS = {"FRAUD__CHAOS__ENABLED": "true"}
 NO_MODEL_POLICY = '[[rules]]\nname = "no model: review"\ndecision = "review"\nwithout_model = true\nwhen = { amount = { above = 0 } }\n'
 

@@ -99,6 +99,8 @@ def run() -> list[str]:
             "FRAUD__MODEL__PATH": str(scene.folder / "model.onnx"),
             "FRAUD__MODEL__WATCH": "1s",
             "FRAUD__POLICY__PATH": str(scene.folder / "policy.toml"),
+            # A challenger of the same file: what it says is of no interest, that it is heard is.
+            "FRAUD__MODEL__SHADOW__SOURCE": str(MODEL),
         }
         settings = {
             **model,

@@ -156,6 +156,49 @@ CHANGES = [
     ),
 ]
 
+REGISTRY = [
+    course(
+        Text("Rollbacks", "Returns to the model before, by reason, within a quarter of an hour.", "short"),
+        [Query(f"sum by (job, reason) (increase(fraud_model_rollbacks_total{{{BOTH}}}[15m]))", "{{job}} {{reason}}")],
+    ),
+    course(
+        Text("Looks at the registry", "By what they found.", "ops"),
+        [Query(_rate("fraud_model_registry_looks_total", "result"), "{{result}}")],
+        stacked=True,
+    ),
+    course(
+        Text("Models not taken", "By reason, within five minutes.", "short"),
+        [Query(f"sum by (reason) (increase(fraud_model_reload_failures_total{{{BOTH}}}[5m]))", "{{reason}}")],
+    ),
+]
+
+SHADOW = [
+    course(
+        Text("Challenger: transactions", "Scored beside the served model, dropped because its queue was full, failed.", "ops"),
+        [
+            Query(f"sum(rate(fraud_shadow_{what}_total{{{BOTH}}}[$__rate_interval]))", what)
+            for what in ("scored", "dropped", "failed")
+        ],
+    ),
+    course(
+        Text("Challenger: score difference", "Distance of its probability from the served model's.", "none"),
+        [
+            Query(f"histogram_quantile({q}, {_rate('fraud_shadow_score_difference_bucket', 'le')})", f"p{q * 100:g}")
+            for q in (0.5, 0.95, 0.99)
+        ],
+    ),
+    course(
+        Text("Challenger: other decisions", "Transactions that it would have decided otherwise.", "ops"),
+        [Query(_rate("fraud_shadow_decision_flips_total", "from, to"), "{{from}} → {{to}}")],
+        stacked=True,
+    ),
+    listing(
+        Text("Challengers", "Which model runs beside, where.", "none"),
+        Query(f"max by (job, pod, name, version, sha256) (fraud_shadow_model_info{{{BOTH}}})", "{{version}}"),
+        ["Value"],
+    ),
+]
+
 BOARD = Board(
     "fraud-model",
     "Fraud: model",
@@ -167,5 +210,7 @@ BOARD = Board(
         ("Drift", DRIFT),
         ("Labels and quality", LABELS),
         ("Changes of the model", CHANGES),
+        ("Registry", REGISTRY),
+        ("Challenger", SHADOW),
     ],
 )
