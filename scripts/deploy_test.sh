@@ -34,32 +34,23 @@ programs="${CARGO_TARGET_DIR:-target}/debug"
 export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$root/deploy/tests"
 
 # `|| return` everywhere: within a step bash does not end a function at a command that fails.
-binaries() {
-  cargo build --locked --quiet -p fraud-api -p fraud-stream -p fraud-loadgen
-}
 manifests() {
-  local ask=()
-  binaries || return
-  # A build without the shared store would only say so.
-  if "$programs/fraud-stream" run --check-config --set store.kind=redis >/dev/null 2>&1; then ask=(--binaries "$programs"); fi
-  "$python" -m deploy_check "${ask[@]}" --write "$built"
+  scripts/programs.sh || return
+  "$python" -m deploy_check --binaries "$programs" --write "$built"
 }
 seeded() {
   "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_seeded.py
 }
 live() {
-  binaries || return
+  scripts/programs.sh || return
   scripts/monitoring.sh need || return
   BINARIES="$programs" "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_live.py deploy/tests/test_demo.py
 }
 # Only when asked for: a Java virtual machine takes its time.
 parts() {
   scripts/redis.sh need || return
-  binaries || return
-  local tests=(deploy/tests/test_parts.py)
-  # A build without the shared store cannot begin one.
-  if "$programs/fraud-api" store init --help >/dev/null 2>&1; then tests+=(deploy/tests/test_store.py); fi
-  BINARIES="$programs" "$python" -m pytest --quiet -p no:cacheprovider "${tests[@]}"
+  scripts/programs.sh || return
+  BINARIES="$programs" "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_parts.py deploy/tests/test_store.py
 }
 policies() { # folder
   LOG_LEVEL=ERROR "$(dirname "$python")/checkov" --config-file deploy/tests/checkov.yaml -d "$1"

@@ -11,7 +11,7 @@ airflow=$(deploy/training/env.sh airflow)
 mlflow=$(deploy/training/env.sh mlflow)
 bin=${FRAUD_BIN:-}
 if [ -z "$bin" ]; then
-  cargo build --quiet --locked -p fraud-api -p fraud-stream -p fraud-loadgen
+  scripts/programs.sh
   bin=target/debug
 fi
 export OMP_WAIT_POLICY=passive

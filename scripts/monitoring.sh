@@ -32,18 +32,11 @@ python() {
   PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$PWD/$folder" "$python" "$@"
 }
 
-# The real services, and the stand-in for a cluster, as debug builds; of the whole workspace at once, so that nothing is built
-# a second time with other features.
-programs() {
-  scripts/setup.sh build
-  cargo build --quiet --locked --workspace --features fraud-loadgen/kafka --bins --example stand_in_cluster
-}
-
 case "${1:-}" in
   check) need; python -m fraud_monitoring check ;;
   test) need; python -m unittest discover --quiet --start-directory "$folder/tests" ;;
   mutants) need; python "$folder/tests/mutants.py" --quiet ;;
-  live | alerts) need; programs; python -m fraud_monitoring "$1" ;;
+  live | alerts) need; scripts/programs.sh; python -m fraud_monitoring "$1" ;;
   generate) python -m fraud_monitoring generate ;;
   rules) mkdir -p "${2:?a folder}"; cp "$folder"/rules/*.rules.yaml "$2" ;;
   need) need; python -c '' ;;

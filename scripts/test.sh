@@ -36,21 +36,21 @@ long() { if $all || [ -n "$only" ]; then step "$@"; fi; }
 
 scripts/setup.sh build python
 export RUST_BACKTRACE=1
+# One set of packages and features for every build without optimisation (scripts/programs.sh has it too): another set would compile
+# most of it a second time.
+all_of_it=(--workspace --features fraud-loadgen/kafka --locked)
+in_tests=(-A clippy::field_reassign_with_default -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::disallowed_methods)
 
 step format  cargo fmt --all --check
-step clippy  cargo clippy --workspace --lib --bins --locked --quiet -- -D warnings
+step clippy  cargo clippy "${all_of_it[@]}" --lib --bins --quiet -- -D warnings
 # Tests may unwrap, read the environment and panic.
-step clippy-tests cargo clippy --workspace --tests --benches --examples --locked --quiet -- -D warnings \
-  -A clippy::field_reassign_with_default -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::disallowed_methods
-step test    cargo test --workspace --exclude fraud-stream --exclude fraud-loadgen --locked --quiet
+step clippy-tests cargo clippy "${all_of_it[@]}" --tests --benches --examples --quiet -- -D warnings "${in_tests[@]}"
+step test    cargo test "${all_of_it[@]}" --quiet
 step clients fraud-api/tests/clients/run.sh
-step stream  cargo test -p fraud-stream --lib --test replay --test handbook --locked --quiet
-step loadgen cargo test -p fraud-loadgen --lib --test simulate --locked --quiet
-step kafka   cargo test -p fraud-stream --test 'kafka_*' --locked --quiet
-long kafka-long env FRAUD_TEST_ALL=1 cargo test -p fraud-stream --test 'kafka_*' --locked -- --nocapture
+long kafka-long env FRAUD_TEST_ALL=1 cargo test "${all_of_it[@]}" --test 'kafka_*' -- --nocapture
 long kafka-memory cargo test --release -p fraud-stream --test kafka_memory --locked -- --ignored --nocapture
 long kafka-tls scripts/kafka_tls.sh
-long load    cargo test -p fraud-loadgen --test load --test drill --locked
+long drill   scripts/drill.sh
 long handbook cargo test --release --locked -p fraud-stream --test handbook -- --ignored
 step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 step package scripts/package.sh

@@ -84,10 +84,19 @@ def provoke(scene: Scene, service: str, api_metrics: str) -> None:
     rows = [json.dumps({"transaction_id": f"late-{n}", "customer_id": n, "terminal_id": n, "tx_amount": 950, "tx_datetime": "2026-01-01 12:00:00"}) for n in range(60)]
     services.post(f"{address}/predict/batch", "\n".join(rows + rows[:5]), "application/x-ndjson")
     (scene.folder / "model.onnx").write_bytes(b"no model")
-    burst = ("--rate", "400", "--duration", "4s", "--connections", "200", "--timeout", "5s")
-    subprocess.run([str(services.PROGRAMS / "fraud-loadgen"), "run", "--target", address, *burst], capture_output=True, check=False)
+    crowd(address, api_metrics)
     replica = json.loads(services.get(f"http://{api_metrics}/targets"))[-1]
     subprocess.run(["kill", "-9", replica["labels"]["process"]], check=True)
+
+
+def crowd(address: str, api_metrics: str) -> None:
+    """Comes in greater and greater numbers until every replica has sent somebody away."""
+    for rate in (400, 800, 1600, 3200, 6400):
+        burst = ("--rate", str(rate), "--duration", "3s", "--connections", "200", "--timeout", "5s")
+        subprocess.run([str(services.PROGRAMS / "fraud-loadgen"), "run", "--target", address, *burst], capture_output=True, check=False)
+        replicas = [group["targets"][0] for group in json.loads(services.get(f"http://{api_metrics}/targets"))]
+        if all('status_code="503"' in (services.get(f"http://{replica}/metrics") or "") for replica in replicas):
+            return
 
 
 def run() -> list[str]:

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 # Existing clients and schemathesis against a fraud-api of its own on a free port.
 #   fraud-api/tests/clients/run.sh [BINARY]      EXAMPLES=30 is how many requests schemathesis tries of each operation
-# Without a binary it takes the one that `scripts/test.sh` builds. Screenshots of the console go to out/console.
+# Without a binary it builds the one of the tests. Screenshots of the console go to out/console.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 
 scripts/setup.sh build python chromium
 binary=${1:-target/debug/fraud-api}
-# The same packages as in the step `test`, so that nothing is compiled a second time with other features.
-[ $# -gt 0 ] || cargo test --workspace --exclude fraud-stream --exclude fraud-loadgen --locked --quiet --no-run --test command
+[ $# -gt 0 ] || scripts/programs.sh
 here=fraud-api/tests/clients
 # The environment is keyed by the lock: another lock is another environment, an equal one is reused.
 venv=.cache/venv-clients/$(sha256sum "$here/requirements.txt" | cut -c1-12)
