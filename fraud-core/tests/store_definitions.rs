@@ -4,7 +4,8 @@ mod store_driver;
 mod store_reference;
 
 use fraud_core::features::{
-    Aggregate, FeatureDefinition, FeaturePlan, FeatureSet, KeyKind, Label, MemoryStore, Profile, Source, StoreStats, StoreSettings,
+    Aggregate, FeatureDefinition, FeaturePlan, FeatureSet, KeyKind, Label, MemoryStore, Profile, Source, StoreSettings,
+    StoreStats,
 };
 use fraud_core::transaction::Transaction;
 use proptest::prelude::*;
@@ -236,8 +237,8 @@ fn in_batches((settings, plans, actions): &(StoreSettings, Vec<FeaturePlan>, Vec
                 again.time += i64::from(*change == 1);
                 sent.push(again);
             }
-            // Further than a store can count seconds: it starts anew.
-            Action::Restart { .. } => now += 1 << 33,
+            // Further than a store can count seconds: it starts anew. Once: times have four digits of a year.
+            Action::Restart { .. } if now < START + (1 << 33) => now += 1 << 33,
             _ => {}
         }
     }
@@ -252,7 +253,8 @@ fn in_batches((settings, plans, actions): &(StoreSettings, Vec<FeaturePlan>, Vec
         let label = Label { fraud: true, observed_at: batch[0].time + 50 };
         assert_eq!(batched.label(&batch[0].transaction_id, label), single.label(&batch[0].transaction_id, label));
     }
-    let figures = |store: &MemoryStore| StoreStats { bytes: 0, ..store.stats() };
+    // When idle keys are cleared away depends on the shards, which are chosen by a secret of each store.
+    let figures = |store: &MemoryStore| StoreStats { bytes: 0, customers: 0, terminals: 0, events: 0, ..store.stats() };
     assert_eq!(figures(&batched), figures(&single));
 }
 
@@ -277,7 +279,7 @@ proptest! {
 #[cfg(feature = "redis")]
 proptest! {
     // A round trip each: fewer, and another few with each run.
-    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..some(12) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, ..some(12) })]
 
     #[test]
     fn whatever_comes_profiles_on_redis_are_as_defined(case in cases()) {
