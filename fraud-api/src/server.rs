@@ -404,6 +404,8 @@ impl Running {
         tracing::info!("ending: no longer ready, finishing what was accepted");
         self.shared.lifecycle.advance(Stage::Draining);
         tokio::time::sleep(self.shared.settings.server.drain_delay.0).await;
+        // By now no balancer sends anybody; the threads that stop take along what is still to be written.
+        self.shared.store.settle().await;
         self.public.stop(true).await;
         let ended = self.ended.await;
         if let Some(snapshots) = self.snapshots {

@@ -101,6 +101,14 @@ impl Store {
         }
     }
 
+    /// Waits for what earlier calls left to be written after their answers.
+    pub async fn settle(&self) {
+        match self {
+            Self::Embedded(_) => {}
+            Self::Shared(store) => store.settle().await,
+        }
+    }
+
     /// Records many labels.
     ///
     /// # Errors

@@ -279,7 +279,7 @@ proptest! {
 #[cfg(feature = "redis")]
 proptest! {
     // A round trip each: fewer, and another few with each run.
-    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, ..some(12) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..some(12) })]
 
     #[test]
     fn whatever_comes_profiles_on_redis_are_as_defined(case in cases()) {

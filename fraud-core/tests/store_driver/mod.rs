@@ -195,6 +195,7 @@ pub mod shared {
             if store != *settings {
                 return None;
             }
+            self.clients.iter().for_each(|client| self.runtime.block_on(client.settle()));
             Some(Box::new(Self::connect(runtime(), self.settings.clone(), self.clients.len())))
         }
     }

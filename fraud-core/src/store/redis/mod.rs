@@ -76,7 +76,7 @@ use crate::features::profile::{Profile, ProfilePlan};
 use crate::transaction::Transaction;
 use link::Link;
 use script::Call;
-use shared::Shared;
+use shared::{Shared, Unawaited};
 
 /// How long it may take to begin a store.
 const BEGINNING: Duration = Duration::from_secs(30);
@@ -297,14 +297,24 @@ impl RedisStore {
         outcome
     }
 
+    /// Waits for what earlier calls left to be written after their answers, such as the profiles given, for a process
+    /// that is to end. One that ends without it leaves repeats of its last transactions to be answered from what is
+    /// recorded by then.
+    pub async fn settle(&self) {
+        self.shared.unawaited.none().await;
+    }
+
     /// Sends commands that nobody waits for.
     fn send_later(&self, calls: Vec<Call>) {
         if calls.is_empty() {
             return;
         }
-        let store = self.clone();
+        let (store, task) = (self.clone(), Unawaited::begin(&self.shared));
         // What cannot be written here is made anew when it is missed.
-        tokio::spawn(async move { store.call(&calls).await.map(drop) });
+        tokio::spawn(async move {
+            let _ = store.call(&calls).await;
+            drop(task);
+        });
     }
 
     fn nothing(&self) -> StoreError {

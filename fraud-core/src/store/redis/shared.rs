@@ -1,7 +1,7 @@
 //! What all handles of one store in this process share: who the store is, and what is known of it.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -78,6 +78,43 @@ pub(super) struct Shared {
     pub memory: [AtomicU64; 2],
     /// Customers, terminals and events, when last counted.
     pub counts: [AtomicU64; 3],
+    /// Calls that nobody waits for and that have not ended.
+    pub unawaited: Unawaited,
+}
+
+/// How many tasks there are, and who waits for their end.
+#[derive(Debug, Default)]
+pub(super) struct Unawaited {
+    tasks: AtomicUsize,
+    ended: tokio::sync::Notify,
+}
+
+impl Unawaited {
+    pub fn begin(shared: &Arc<Shared>) -> Task {
+        shared.unawaited.tasks.fetch_add(1, Ordering::AcqRel);
+        Task(Arc::clone(shared))
+    }
+
+    pub async fn none(&self) {
+        loop {
+            // Before the look, or an end in between would be missed.
+            let ended = self.ended.notified();
+            if self.tasks.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+/// One of them; it ends when it is dropped, also where its runtime ends before it.
+pub(super) struct Task(Arc<Shared>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.unawaited.tasks.fetch_sub(1, Ordering::AcqRel);
+        self.0.unawaited.ended.notify_waiters();
+    }
 }
 
 impl Shared {
@@ -97,6 +134,7 @@ impl Shared {
             counters: Counters::default(),
             memory: Default::default(),
             counts: Default::default(),
+            unawaited: Unawaited::default(),
         }
     }
 
