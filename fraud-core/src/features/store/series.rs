@@ -5,9 +5,9 @@ use super::sums::{Cell, Minute, Narrow, Sums, Wanted, Wide};
 use super::tree::Tree;
 
 /// Longest list; a key with more transactions gets a tree.
-const LIST: usize = 128;
+const LIST: usize = 256;
 /// A tree of at most this many cells becomes a list again.
-const SHORT: usize = 48;
+const SHORT: usize = 128;
 /// Seconds of a merged cell.
 const MINUTE: u32 = 60;
 
