@@ -52,7 +52,7 @@ long kafka-memory cargo test --release -p fraud-stream --test kafka_memory --loc
 long kafka-tls scripts/kafka_tls.sh
 long drill   scripts/drill.sh
 long handbook cargo test --release --locked -p fraud-stream --test handbook -- --ignored
-step docs    env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+step docs    env RUSTDOCFLAGS="-D warnings" cargo doc "${all_of_it[@]}" --no-deps --quiet
 step package scripts/package.sh
 step training deploy/training/test.sh
 # 1.5 GB of Airflow and MLflow and about ten minutes: too much for every run.
