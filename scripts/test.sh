@@ -51,7 +51,7 @@ long kafka-long env FRAUD_TEST_ALL=1 cargo test "${all_of_it[@]}" --test 'kafka_
 long kafka-memory cargo test --release -p fraud-stream --test kafka_memory --locked -- --ignored --nocapture
 long kafka-tls scripts/kafka_tls.sh
 long drill   scripts/drill.sh
-long handbook cargo test --release --locked -p fraud-stream --test handbook -- --ignored
+long handbook cargo test "${all_of_it[@]}" --test handbook -- --ignored
 step docs    env RUSTDOCFLAGS="-D warnings" cargo doc "${all_of_it[@]}" --no-deps --quiet
 step package scripts/package.sh
 step training deploy/training/test.sh
