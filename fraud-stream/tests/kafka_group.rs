@@ -50,6 +50,13 @@ fn feed(
     flush(&producer);
 }
 
+/// Everything that was sent under the id of a payment, with the moment at which it was due.
+fn of_one_id<'a>(payments: &'a Payments, line: &str) -> Vec<(i64, &'a str)> {
+    let id = |line: &str| line.split(',').next().map(ToOwned::to_owned);
+    let all = payments.times.iter().zip(&payments.lines).filter(|(_, other)| id(other) == id(line));
+    all.map(|(due, other)| (*due, other.as_str())).collect()
+}
+
 /// Ends the feeding also when the test fails, which would wait for it otherwise.
 struct Over<'a>(&'a AtomicBool);
 
@@ -169,7 +176,8 @@ fn instances_come_go_and_die_without_a_wrong_or_missing_prediction() {
         *offset += 1;
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         refused += usize::from(wanted.is_none());
-        assert_eq!(found.remove(&place).map(text), wanted.map(text), "the answer to {place:?}: {line}");
+        let (given, wanted) = (found.remove(&place).map(text), wanted.map(text));
+        assert_eq!(given, wanted, "the answer to {place:?}: {line}\nits id: {:#?}", of_one_id(&payments, line));
     }
     assert!(found.is_empty());
     let dead: std::collections::BTreeSet<(String, String)> = world

@@ -131,8 +131,8 @@ impl Run<'_> {
         let asked: Vec<_> = asked.into_iter().zip(answers).collect();
         for (index, (row, answers)) in asked.iter().enumerate() {
             let answers = answers.as_ref().map_err(Clone::clone)?;
-            match judge(self.shared(), self.plan, (row, answers), times.latest) {
-                Verdict::Stale if !last_try => {
+            match self.judge((row, answers), times.latest, last_try) {
+                Verdict::Stale => {
                     self.take_back(&asked[index..]).await?;
                     break;
                 }
@@ -205,8 +205,8 @@ impl Run<'_> {
         let (repeat, again, late) = match verdict {
             Verdict::Repeat { again } => (true, *again, false),
             Verdict::Fresh { late } => (false, false, *late),
-            // Asked too often; taken as it was asked.
-            Verdict::Stale | Verdict::Conflict => (false, false, !row.records && self.record),
+            // Not answered but asked again, or refused.
+            Verdict::Stale | Verdict::Conflict => return Ok(()),
         };
         let dedupe = i64::from(self.shared().store.dedupe);
         let remembered = again || now.is_some_and(|now| now - time <= dedupe);
@@ -337,6 +337,36 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// How a transaction stands at the store's time `now`, which others may have moved on since it was asked. On the last
+    /// try it is taken as it was asked.
+    fn judge(&self, (row, answers): (&Row, &Answers), now: Option<i64>, last_try: bool) -> Verdict {
+        let (shared, time) = (self.shared(), row.written.time);
+        let floor = part::floor(shared, now);
+        let lateness = i64::from(shared.store.lateness);
+        let mut late = is_late(time, now, lateness);
+        let known = answers.id.known.filter(|entry| floor.is_none_or(|floor| entry.time > floor));
+        if now != row.assumed {
+            let searched = Chunks::of(shared, time, row.assumed);
+            let expired = known.is_none() && answers.id.known.is_some();
+            let unseen = now.is_some_and(|now| now.div_euclid(ID_CHUNK) > searched.last.max(searched.own));
+            let unseen = unseen || (row.assumed.is_none() && known.is_none());
+            // Events that expired since can be left out of those that came; out of a cell they cannot.
+            let cells = answers.parties.iter().any(|party| !party.found.is_empty());
+            let clipped = (cells || row.assumed > now)
+                && floor.is_some_and(|floor| time - i64::from(self.plan.history()) <= floor);
+            let differs = late != is_late(time, row.assumed, lateness);
+            if !last_try && (expired || (known.is_none() && (unseen || differs)) || clipped) {
+                return Verdict::Stale;
+            }
+            late = if self.record { !row.records } else { late };
+        }
+        match known {
+            Some(entry) if entry.digest != row.written.digest => Verdict::Conflict,
+            Some(entry) => Verdict::Repeat { again: entry.origin != 0 && entry.origin == row.origin },
+            None => Verdict::Fresh { late },
+        }
+    }
+
     fn count(&self, counter: impl Fn(&super::shared::Counters) -> &AtomicU64) {
         if self.record {
             counter(&self.shared().counters).fetch_add(1, Ordering::Relaxed);
@@ -356,30 +386,6 @@ fn is_late(time: i64, now: Option<i64>, lateness: i64) -> bool {
 
 fn tags(row: &Row) -> [usize; PARTS] {
     [row.written.id.tag, row.written.customer.tag, row.written.terminal.tag]
-}
-
-fn judge(shared: &Shared, plan: &ProfilePlan, (row, answers): (&Row, &Answers), now: Option<i64>) -> Verdict {
-    let time = row.written.time;
-    let floor = part::floor(shared, now);
-    let lateness = i64::from(shared.store.lateness);
-    let late = is_late(time, now, lateness);
-    let known = answers.id.known.filter(|entry| floor.is_none_or(|floor| entry.time > floor));
-    if now != row.assumed {
-        let searched = Chunks::of(shared, time, row.assumed);
-        let expired = known.is_none() && answers.id.known.is_some();
-        let unseen = now.is_some_and(|now| now.div_euclid(ID_CHUNK) > searched.last.max(searched.own));
-        let unseen = unseen || (row.assumed.is_none() && known.is_none());
-        let clipped = floor.is_some_and(|floor| time - i64::from(plan.history()) <= floor);
-        let differs = late != is_late(time, row.assumed, lateness);
-        if expired || (known.is_none() && (unseen || differs)) || clipped {
-            return Verdict::Stale;
-        }
-    }
-    match known {
-        Some(entry) if entry.digest != row.written.digest => Verdict::Conflict,
-        Some(entry) => Verdict::Repeat { again: entry.origin != 0 && entry.origin == row.origin },
-        None => Verdict::Fresh { late },
-    }
 }
 
 /// Whether all that the plan looks back on was recorded, had it happened, and is kept.
