@@ -18,12 +18,14 @@ check() {
     echo "workflows: pin by digest, with the version in a comment: owner/action@<40 digits> # v1.2.3" >&2
     exit 1
   fi
+  "$python_bin/shellcheck" --severity=warning .github/release.sh
+  .github/release.sh
   echo "workflows: $(ls .github/workflows/*.yml | wc -l) files clean (actionlint, shellcheck, zizmor)"
 }
 
 seeded_mistakes() {
   . scripts/seeded.sh
-  seeded_begin .github scripts/packaging scripts/setup.sh
+  seeded_begin .github scripts/packaging scripts/setup.sh Cargo.toml CHANGELOG.md
   local images=.github/workflows/images.yml deploy=.github/workflows/deploy.yml release=.github/workflows/release.yml
   seeded 'an action by its tag' $images 's/docker\/login-action@[0-9a-f]{40} # v3.6.0/docker\/login-action@v3/' 'unpinned-uses|not pinned' .github/lint.sh
   seeded 'a digest without its version' $images 's/ # v3.9.2$//' 'version in a comment|ref-version' .github/lint.sh
@@ -33,6 +35,11 @@ seeded_mistakes() {
   seeded 'a job that is waited for but is not there' $deploy 's/needs: verify/needs: verified/' 'does not exist' .github/lint.sh
   seeded 'an output that nobody writes' $deploy 's/steps\.digests\.outputs\.api/steps.digest.outputs.api/' 'property "digest" is not defined' .github/lint.sh
   seeded 'shell that breaks at a space' $deploy 's/push origin "\$branch"/push origin $branch/' 'SC2086' .github/lint.sh
+  local tag; tag="v$(sed -n 's/^version = "(.*)"$/\1/p;T;q' -E Cargo.toml)"
+  seeded 'a version that the changelog does not have' CHANGELOG.md "s/^## \\[${tag#v}\\]/## [0.0.0]/" 'has no section' .github/lint.sh
+  seeded 'a section without a date' CHANGELOG.md "s/^(## \\[${tag#v}\\] - ).*/\\1unreleased /" 'write .## ' .github/lint.sh
+  seeded 'a tag of what is not released' - "sed -i -E 's/^(## \\[${tag#v}\\] - ).*/\\1unreleased/' CHANGELOG.md" 'give the section its date' .github/release.sh "$tag"
+  seeded 'a tag of another version' - "sed -i -E 's/^(## \\[${tag#v}\\] - ).*/\\12026-01-31/' CHANGELOG.md; .github/release.sh $tag" 'they must agree' .github/release.sh v99.0.0
   seeded_end workflows
 }
 

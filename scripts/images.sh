@@ -17,24 +17,25 @@ root="$PWD"
 
 images=(fraud-api fraud-stream fraud-loadgen)
 results=out/images
+version="$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)"
 
 build() {
+  mkdir -p "$results"
   bases
-  local options=() version revision image
-  version="$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)"
+  local options=() revision image
   revision="$(git rev-parse HEAD 2>/dev/null || echo unknown)"
   [ "$engine_name" = docker ] || options=(--layers --format docker --network host)
   for image in "${images[@]}"; do
-    echo "images: building $image"
-    engine build -q "${options[@]}" -f deploy/docker/Dockerfile --target "$image" -t "$image" -t "$image:$version" \
-      --build-arg "VERSION=$version" --build-arg "REVISION=$revision" . >/dev/null
+    echo "images: building $image, log in $results/build-$image.log"
+    engine build "${options[@]}" -f deploy/docker/Dockerfile --target "$image" -t "$image" -t "$image:$version" \
+      --build-arg "VERSION=$version" --build-arg "REVISION=$revision" . >"$results/build-$image.log" 2>&1 ||
+      { tail -n 40 "$results/build-$image.log" >&2; exit 1; }
   done
   materials
 }
 
 # The bill of materials out of each image, to lie beside it.
 materials() {
-  mkdir -p "$results"
   local image container
   for image in "${images[@]}"; do
     container="$(engine create "$image")"

@@ -3,6 +3,8 @@
 
 compose_file=deploy/docker/compose.yaml
 compose_version=1.5.0
+# A name of its own, so that what somebody has up by that file is left alone.
+compose_project=fraud-trial
 
 # One image that stands for all of them.
 others() {
@@ -36,7 +38,7 @@ other_images() {
 
 find_compose() {
   if [ "$engine_name" = docker ]; then
-    compose() { docker compose -f "$compose_file" "$@"; }
+    compose() { docker compose -p "$compose_project" -f "$compose_file" "$@"; }
     return
   fi
   compose_venv="$root/.cache/venv-compose"
@@ -50,7 +52,7 @@ find_compose() {
   printf '#!/bin/bash\nexec env TMPDIR=%q CONTAINERS_CONF=%q podman --root %q --runroot /run/fraud-images "$@"\n' \
     "$store/tmp" "$CONTAINERS_CONF" "$store/storage" >"$store/podman"
   chmod 755 "$store/podman"
-  compose() { "$compose_venv/bin/podman-compose" --podman-path "$store/podman" --no-ansi -f "$compose_file" "$@"; }
+  compose() { "$compose_venv/bin/podman-compose" --podman-path "$store/podman" --no-ansi -p "$compose_project" -f "$compose_file" "$@"; }
 }
 
 # A figure out of Prometheus, or nothing.
@@ -71,6 +73,38 @@ reaches() { # query, least
   return 1
 }
 
+# What came up, told apart by their names; then down, data too.
+compose_down() {
+  local container
+  for container in $(engine ps -aq --filter "label=com.docker.compose.project=$compose_project" 2>/dev/null); do
+    printf '== %s\n' "$(engine inspect --format '{{.Name}}, {{.State.Status}}, {{.State.ExitCode}}' "$container")"
+    engine logs --tail 200 "$container"
+  done >"$results/compose-logs.log" 2>&1
+  compose down -v --remove-orphans >>"$results/compose.log" 2>&1 || true
+}
+
+# The API's answer to one payment, always the same.
+predict() { curl -sf -m 5 "http://127.0.0.1:$API_PORT/predict" -H 'content-type: application/json' -d "$payment"; }
+
+# A hundred payments, the same at each call, since seed and times are. Exit code 2 says that the machine was busy.
+hundred() { # target, time
+  local code=0
+  compose run --rm --no-deps -T traffic-kafka run "--target=$1" "--start-time=$2" --rate=100 --count=100 --seed=100 || code=$?
+  [ "$code" = 0 ] || [ "$code" = 2 ]
+}
+
+# Which services are there to be started: all but those with a profile, and Grafana where it has no image, since it has no stand-in.
+# Nothing, which means all, where it has one.
+compose_services() {
+  ! has_image "$(sed -n 's/^    image: \(docker\.io\/grafana[^ ]*\)$/\1/p' "$compose_file")" || return 0
+  python3 - "$compose_file" <<'P'
+import re, sys
+text = open(sys.argv[1], encoding="utf-8").read().split("\nservices:\n")[1].split("\nnetworks:\n")[0]
+blocks = re.split(r"(?m)^  (?=[a-z-]+:$)", text)[1:]
+print(*(block.split(":")[0] for block in blocks if "\n    profiles:" not in block and not block.startswith("grafana:")))
+P
+}
+
 try_compose() {
   mkdir -p "$results"
   find_compose
@@ -82,26 +116,36 @@ held = [socket.socket() for _ in range(4)]
 for one in held: one.bind(("127.0.0.1", 0))
 print(*(one.getsockname()[1] for one in held))')
   export API_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_PORT
-  local services
-  # What is there to be started: all but what has no image here, and what has a profile.
-  services="$(python3 - "$compose_file" <<'P'
-import re, sys
-text = open(sys.argv[1], encoding="utf-8").read().split("\nservices:\n")[1].split("\nnetworks:\n")[0]
-print(*(name for name in re.findall(r"^  ([a-z-]+):$", text, re.M) if name not in ("attack", "redis")))
-P
-)"
-  has_image "$(sed -n 's/^    image: \(docker\.io\/grafana[^ ]*\)$/\1/p' "$compose_file")" || services="${services/grafana /}"
-  trap 'compose down -v >/dev/null 2>&1 || true' EXIT
+  local services; services="$(compose_services)"
+  trap compose_down EXIT
   # shellcheck disable=SC2086 # The names are words.
   compose up -d --no-build $services >"$results/compose.log" 2>&1 || { tail -n 30 "$results/compose.log" >&2; fail "compose up"; }
   check "compose: fraud-api is ready" answers "http://127.0.0.1:$API_PORT/health/ready"
-  curl -sf -m 5 "http://127.0.0.1:$API_PORT/predict" -H 'content-type: application/json' -d "$payment" | grep -q '"decision":"' || fail "/predict"
+  predict | grep -q '"decision":"' || fail "/predict"
   ok "/predict answers"
   check "Prometheus is ready" answers "http://127.0.0.1:$PROMETHEUS_PORT/-/ready"
   check "Prometheus reaches both services" reaches 'sum(up{job=~"fraud-api|fraud-stream"})' 2
   check "payments over HTTP are scored" reaches 'sum(fraud_decisions_total{job="fraud-api"})' 200
   check "payments through Kafka are scored" reaches 'sum(kafka_messages_produced_total{topic="fraud-predictions"})' 200
   check "the rules are loaded" reaches 'count(prometheus_rule_group_rules) or vector(0)' 1
+
+  # One store: what the stream has recorded, the API knows.
+  local since; since="$(date -u +%FT%TZ)"
+  check "a hundred payments through Kafka" hundred kafka://kafka:9092 "$since"
+  check "the same over HTTP" hundred http://fraud-api:8000 "$since"
+  check "fraud-api knows them from fraud-stream" reaches 'sum(fraud_repeated_or_late_total{job="fraud-api", kind="duplicate"})' 100
+  # And it is Redis that has it, not the service.
+  compose restart fraud-api >>"$results/compose.log" 2>&1 || fail "compose restart fraud-api"
+  check "fraud-api is ready after a restart" answers "http://127.0.0.1:$API_PORT/health/ready"
+  predict | grep -q '"duplicate":true' || fail "the payment of before is not known after a restart"
+  ok "the payment of before is known after a restart"
+
+  # A second instance in the group gets partitions of its own.
+  # shellcheck disable=SC2086
+  compose up -d --no-build --scale fraud-stream=2 $services >>"$results/compose.log" 2>&1 || fail "compose up --scale"
+  check "a second fraud-stream is reached" reaches 'sum(up{job="fraud-stream"})' 2
+  check "both score" reaches 'count(rate(kafka_messages_produced_total{topic="fraud-predictions"}[1m]) > 0)' 2
+
   # The last stretch of an alert's way: from Alertmanager to whoever is told.
   curl -sf -m 5 "http://127.0.0.1:$ALERTMANAGER_PORT/api/v2/alerts" -H 'content-type: application/json' -d \
     '[{"labels": {"alertname": "Trial", "notify": "administrator", "severity": "critical", "namespace": "compose"}}]' || fail "Alertmanager"
@@ -112,7 +156,7 @@ P
     sleep 1
   done
   ok "an alert reaches the administrator"
-  if [[ " $services " == *" grafana "* ]]; then check "Grafana is ready" answers "http://127.0.0.1:$GRAFANA_PORT/api/health"; fi
-  compose down -v >/dev/null 2>&1
+  [ -n "$services" ] || check "Grafana is ready" answers "http://127.0.0.1:$GRAFANA_PORT/api/health"
+  compose_down
   trap - EXIT
 }

@@ -71,6 +71,8 @@ about() { # image
   for label in title description source licenses version revision; do
     [ -n "$(field "$1" "{{index .Config.Labels \"org.opencontainers.image.$label\"}}")" ] || fail "$1 has no label $label"
   done
+  label="$(field "$1" '{{index .Config.Labels "org.opencontainers.image.version"}}')"
+  [ "$label" = "$version" ] || fail "$1 says that it is version $label, Cargo.toml $version"
   bytes="$(engine save "$1" 2>/dev/null | gzip -6 | wc -c)"
   ok "$1: $((bytes / 1000)) kB compressed, non-root, labelled"
   [ "$1" != fraud-api ] || [ "$bytes" -lt "$largest_api" ] || fail "$1 is larger than $((largest_api / 1000)) kB"

@@ -50,7 +50,7 @@ def service_problems(name: str, service: dict, model: dict) -> list[str]:
             found.append(f"it waits for {other} in a way that does not exist")
         elif condition == "service_healthy" and "healthcheck" not in target and target["image"].split(":")[0] not in OWN:
             found.append(f"it waits for {other} to be healthy, which has no health check")
-        elif condition == "service_completed_successfully" and target.get("restart", "no") != "no":
+        elif condition == "service_completed_successfully" and target.get("restart", "no").split(":")[0] not in {"no", "on-failure"}:
             found.append(f"it waits for {other} to end, which is started again and again")
     return [f"{name}: {problem}" for problem in found]
 
