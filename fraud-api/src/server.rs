@@ -173,12 +173,7 @@ pub fn start(settings: ApiSettings, listeners: Listeners) -> Result<Running, Run
     let snapshots = state::Snapshots::start(&shared.settings.store, &shared.store, shared.metrics.clone());
     let store_watch = store::Watch::start(&shared.store, shared.metrics.clone());
     let following = shared.life.follow();
-    let keys_watch = shared.keys.clone().map(|keys| {
-        Watch::start(vec![keys.path().to_owned()], Duration::from_secs(2), move || match keys.reload() {
-            Ok(count) => tracing::info!(count, "the API keys were read anew"),
-            Err(error) => tracing::error!(%error, "the API keys in force stay"),
-        })
-    });
+    let keys_watch = shared.keys.as_ref().map(Keys::watch);
     let metrics = endpoint_metrics(&shared)?;
     let operators_in_public = shared.keys.is_none();
     let address = public.local_addr().map_err(RunError::Server)?;

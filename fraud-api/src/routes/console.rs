@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::predict::{self, Wish};
-use super::{Parts, admin, as_problem, guarded, path};
+use super::{Parts, as_problem, guarded, path};
 use crate::app::{Shared, Worker};
 use crate::http::body::{self, Limits};
 use crate::http::keys::Role;
@@ -188,7 +188,7 @@ fn figures(shared: &Shared) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": shared.started.elapsed().as_secs(),
         "totals": figures::totals(&shared.metrics.registry().gather()),
-        "card": admin::card(shared),
+        "card": shared.life.card(),
         "drift": { "features": drift.1.features().into_iter().map(psi).collect::<Vec<_>>(), "score": drift.1.score().map(psi) },
         "quality": quality,
         "recent": &*shared.recent.lock(),

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod drift;
 pub mod guards;
+pub mod keys;
 pub mod life;
 pub mod metrics;
 pub mod probe;

@@ -239,11 +239,14 @@ impl Default for ScorerSettings {
 pub struct ServerSettings {
     /// Where to listen; empty for not at all.
     pub bind: String,
+    /// File of API keys, as fraud-api's: `/admin` is for those with the role `operate`. Without it there is `/admin`
+    /// only where `bind` is a loopback address.
+    pub keys_file: Option<PathBuf>,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { bind: "127.0.0.1:9464".to_owned() }
+        Self { bind: "127.0.0.1:9464".to_owned(), keys_file: None }
     }
 }
 
