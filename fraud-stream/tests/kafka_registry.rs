@@ -259,6 +259,7 @@ fn a_challenger_scores_beside_and_is_reported_on_once_labels_are_in() {
     registry.alias("champion", 1);
     let mut world = following(&registry, "challenged", 1);
     world.set("model.shadow.source", "mlflow:models:/fraud@candidate");
+    world.set("drift.sample_every", "1");
     let keys = world.folder.path().join("keys.toml");
     let entry = |role: &str| {
         format!("[[keys]]\nname = \"{role}\"\nsha256 = \"{}\"\nroles = [\"{role}\"]\n", sha256(role.as_bytes()))
@@ -304,6 +305,10 @@ fn a_challenger_scores_beside_and_is_reported_on_once_labels_are_in() {
         .filter(|line| line.starts_with("fraud_shadow_decision_flips_total{"))
         .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
         .sum();
+    // The drift of what is scored is measured here too, and the quality of the decisions.
+    assert!(metric("fraud_score_drift_psi ") > 0.0 && metric("fraud_feature_drift_psi{feature=\"TX_AMOUNT\"} ") > 0.0);
+    let recall = metric("fraud_model_quality{label_age=\"all\",metric=\"recall\"} ");
+    assert!((recall - report["served"]["labelled"][0]["recall"].as_f64().unwrap()).abs() < 0.06, "{recall}");
     let differences = (metric("fraud_shadow_score_difference_count "), metric("fraud_shadow_score_difference_sum "));
 
     // Without the alias nobody challenges.

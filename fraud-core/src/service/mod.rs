@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod drift;
+pub mod fitness;
 pub mod guards;
 pub mod keys;
 pub mod life;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use fraud_core::error::{ModelError, StoreError};
 use fraud_core::features::{Label, Profile};
 use fraud_core::scorer::Scorer;
+use fraud_core::service::fitness::Fitness;
 use fraud_core::service::metrics::{ErrorType, Failure, Recorder};
 use fraud_core::service::shadow::Beside;
 use fraud_core::transaction::Id;
@@ -87,6 +88,8 @@ pub(super) struct Work<'a> {
     pub metrics: &'a StreamMetrics,
     /// Who looks at what is answered.
     pub beside: &'a Beside,
+    /// Drift and quality, where they are measured.
+    pub fitness: Option<&'a Fitness>,
     /// Called when the store takes nothing; `false` gives the batch up.
     pub wait: &'a mut dyn FnMut(&StoreError) -> bool,
 }
@@ -129,6 +132,9 @@ impl Work<'_> {
                 Ok(assessment) => {
                     self.recorder.assessed(assessment, took);
                     self.beside.offer(transaction, profile, assessment);
+                    if let Some(fitness) = self.fitness {
+                        fitness.assessed(self.scorer, (transaction, profile), assessment);
+                    }
                     out.prediction(assessment, &taken.message);
                 }
                 Err(error) => {
@@ -146,6 +152,9 @@ impl Work<'_> {
         // After the transactions, of which some may be among these.
         for (id, label) in &room.known {
             self.beside.labelled(id, label.observed_at, label.fraud);
+            if let Some(fitness) = self.fitness {
+                fitness.labelled(id, label.observed_at, label.fraud);
+            }
         }
         Ok(())
     }
@@ -173,7 +182,7 @@ impl Work<'_> {
             }
             let (profile, known) = room.profile();
             let taken_in = loop {
-                match state.transaction(record, plan, (profile, known)) {
+                match state.transaction(record, plan, (&mut *profile, &mut *known)) {
                     Ok(answer) => break answer,
                     Err(error @ StoreError::Full { .. }) => {
                         self.metrics.shared.error(ErrorType::Store);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use fraud_core::service::fitness::Fitness;
 use fraud_core::service::keys::Keys;
 use fraud_core::service::life::ModelLife;
 use fraud_core::service::metrics::StoreFigures;
@@ -38,6 +39,8 @@ pub struct Shared {
     pub lag: Arc<Lag>,
     /// The model's life; none when another service scores.
     pub life: Option<Arc<ModelLife>>,
+    /// Its drift and quality.
+    pub(super) fitness: Option<Arc<Fitness>>,
     /// Who may see `/admin`; none where nobody needs a key.
     pub keys: Option<Arc<Keys>>,
     pub(super) crash: Arc<Crash>,
@@ -65,6 +68,8 @@ impl Shared {
                 metrics.shared.clone(),
             )?),
         };
+        let measured = (&settings.drift, &settings.quality);
+        let fitness = life.as_ref().map(|life| Fitness::start(life, &metrics.shared, measured));
         let lag = Arc::new(Lag::new(metrics.clone(), Topics::new(settings), &settings.kafka.group));
         Ok(Arc::new(Self {
             crash: Arc::new(Crash::new(&settings.test.crash_at, settings.test.crash_after)),
@@ -77,6 +82,7 @@ impl Shared {
             metrics,
             lag,
             life,
+            fitness,
         }))
     }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use fraud_core::features::StoreSettings;
 use fraud_core::service::settings::{
-    ModelSettings, PolicySettings, Problems, Settings, Span, StoreKind, StoreSection, TelemetrySettings, TimeSettings,
+    DriftSettings, ModelSettings, PolicySettings, Problems, QualitySettings, Settings, Span, StoreKind, StoreSection,
+    TelemetrySettings, TimeSettings,
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,10 @@ pub struct StreamSettings {
     pub time: TimeSettings,
     /// Logs.
     pub telemetry: TelemetrySettings,
+    /// Drift.
+    pub drift: DriftSettings,
+    /// Quality.
+    pub quality: QualitySettings,
     /// Faults made on purpose; for tests.
     pub test: TestSettings,
 }
@@ -308,6 +313,8 @@ impl Settings for StreamSettings {
         self.store.check(problems);
         self.time.check(problems);
         self.telemetry.check(problems);
+        self.drift.check(problems);
+        self.quality.check(problems);
         self.kafka.security.check(problems);
         let kafka = &self.kafka;
         let names = [
