@@ -1,13 +1,15 @@
 #!/bin/sh
 # Compares the tree evaluator with ONNX Runtime, LightGBM, lleaves and tract in one run and prints a table.
-# Needs Python 3.11 or later with venv, and a C linker. Everything it makes stays in .cache/ and target/.
+# Everything it makes stays in .cache/ and target/.
 set -eu
 cd "$(dirname "$0")/../.."
 venv=.cache/venv-bench
-if [ ! -x $venv/bin/python ]; then
+scripts/setup.sh build python
+if ! $venv/bin/python -m pip --version >/dev/null 2>&1; then
+    rm -rf $venv
     python3 -m venv $venv
 fi
-$venv/bin/pip install --quiet --disable-pip-version-check --requirement benches/peers/requirements.txt
+$venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement benches/peers/requirements.txt
 if [ ! -f target/peers/rf100.onnx ] || [ benches/peers/models.py -nt target/peers/rf100.onnx ]; then
     $venv/bin/python benches/peers/models.py target/peers
 fi

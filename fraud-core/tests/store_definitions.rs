@@ -4,7 +4,8 @@ mod store_driver;
 mod store_reference;
 
 use fraud_core::features::{
-    Aggregate, FeatureDefinition, FeaturePlan, FeatureSet, KeyKind, Label, Profile, Source, StoreSettings,
+    Aggregate, FeatureDefinition, FeaturePlan, FeatureSet, KeyKind, Label, MemoryStore, Profile, Source, StoreSettings,
+    StoreStats,
 };
 use fraud_core::transaction::Transaction;
 use proptest::prelude::*;
@@ -218,6 +219,45 @@ fn run(kind: Kind, (settings, plans, actions): &(StoreSettings, Vec<FeaturePlan>
     }
 }
 
+/// The transactions of some actions, in batches: the same as one at a time.
+fn in_batches((settings, plans, actions): &(StoreSettings, Vec<FeaturePlan>, Vec<Action>), length: usize) {
+    let (single, batched) = (MemoryStore::new(settings.clone()), MemoryStore::new(settings.clone()));
+    let plan = plans[0].profile();
+    let mut now = START;
+    let mut sent: Vec<Transaction> = Vec::new();
+    for action in actions {
+        match action {
+            Action::Observe { step, customer, terminal, units, .. } => {
+                let id = i64::try_from(sent.len()).unwrap();
+                sent.push(transaction(id, (*customer, *terminal), (now + step, *units)));
+                now = now.max(now + step);
+            }
+            Action::Again { back, change, .. } if sent.len() > *back => {
+                let mut again = sent[sent.len() - 1 - back].clone();
+                again.time += i64::from(*change == 1);
+                sent.push(again);
+            }
+            // Further than a store can count seconds: it starts anew. Once: times have four digits of a year.
+            Action::Restart { .. } if now < START + (1 << 33) => now += 1 << 33,
+            _ => {}
+        }
+    }
+    for batch in sent.chunks(length) {
+        let mut profiles = vec![Profile::default(); batch.len()];
+        let results = batched.observe_batch(batch, plan, &mut profiles);
+        for (tx, found) in batch.iter().zip(results.into_iter().zip(profiles)) {
+            let mut profile = Profile::default();
+            let expected = single.observe(tx, plan, &mut profile).map(|()| profile);
+            assert_eq!(found.0.map(|()| found.1), expected, "{tx:?}");
+        }
+        let label = Label { fraud: true, observed_at: batch[0].time + 50 };
+        assert_eq!(batched.label(&batch[0].transaction_id, label), single.label(&batch[0].transaction_id, label));
+    }
+    // When idle keys are cleared away depends on the shards, which are chosen by a secret of each store.
+    let figures = |store: &MemoryStore| StoreStats { bytes: 0, customers: 0, terminals: 0, events: 0, ..store.stats() };
+    assert_eq!(figures(&batched), figures(&single));
+}
+
 fn some(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, max_shrink_iters: 20_000, ..ProptestConfig::default() }
 }
@@ -229,12 +269,17 @@ proptest! {
     fn whatever_comes_profiles_are_as_defined(case in cases()) {
         run(Kind::Embedded, &case);
     }
+
+    #[test]
+    fn in_batches_all_is_as_one_at_a_time(case in cases(), length in prop_oneof![1..70_usize, Just(1_000)]) {
+        in_batches(&case, length);
+    }
 }
 
 #[cfg(feature = "redis")]
 proptest! {
     // A round trip each: fewer, and another few with each run.
-    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..some(12) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, ..some(12) })]
 
     #[test]
     fn whatever_comes_profiles_on_redis_are_as_defined(case in cases()) {

@@ -50,6 +50,15 @@ fn feed(
     flush(&producer);
 }
 
+/// Ends the feeding also when the test fails, which would wait for it otherwise.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn instances_come_go_and_die_without_a_wrong_or_missing_prediction() {
     let long = kafka_common::long();
@@ -73,6 +82,7 @@ fn instances_come_go_and_die_without_a_wrong_or_missing_prediction() {
     let mut chance = Chance::new(u64::from(std::process::id()));
     let mut happened: BTreeMap<&str, u32> = BTreeMap::new();
     std::thread::scope(|scope| {
+        let _over = Over(&over);
         let (brokers, input) = (world.kafka.address.clone(), world.topic("input"));
         let offsets = Offsets::of(&world, &input);
         let (lines, ended) = (&payments, &over);
@@ -133,7 +143,6 @@ fn instances_come_go_and_die_without_a_wrong_or_missing_prediction() {
                 break;
             }
             if Instant::now() > until {
-                over.store(true, Ordering::Relaxed);
                 panic!("{done} of {} are answered:\n{}", payments.lines.len(), running[0].log());
             }
             std::thread::sleep(Duration::from_millis(100));

@@ -81,10 +81,7 @@ impl Observer<'_> {
         let mut profiles = std::mem::take(&mut batch.profiles);
         let transactions = &batch.transactions[rows.clone()];
         let results: Vec<_> = match self.store {
-            Store::Embedded(store) => {
-                let pairs = transactions.iter().zip(&mut profiles[rows.clone()]);
-                pairs.map(|(transaction, profile)| store.observe(transaction, plan, profile)).collect()
-            }
+            Store::Embedded(store) => store.observe_batch(transactions, plan, &mut profiles[rows.clone()]),
             Store::Shared(store) => {
                 let observations: Vec<_> = transactions.iter().map(Observation::from).collect();
                 store.observe_batch(&observations, plan, &mut profiles[rows.clone()])

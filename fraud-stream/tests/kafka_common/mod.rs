@@ -321,13 +321,15 @@ impl Instance {
     /// Waits until it ended by itself or the time is over; whether it ended.
     pub fn ended_within(&mut self, time: Duration) -> bool {
         let until = Instant::now() + time;
-        while Instant::now() < until {
+        loop {
             if self.child.try_wait().unwrap().is_some() {
                 return true;
             }
+            if Instant::now() >= until {
+                return false;
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
-        false
     }
 
     /// Waits until the log says something.

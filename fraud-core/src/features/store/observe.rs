@@ -1,8 +1,10 @@
 //! Reading and recording in one step, and labels.
 
+use std::hint::black_box;
 use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
+use smallvec::SmallVec;
 
 use super::frauds::Fraud;
 use super::ids::{Event, Ids};
@@ -41,10 +43,67 @@ struct TransactionKeys {
 
 /// The shards of a transaction, all locked.
 struct Locked<'a> {
+    ids: &'a mut Ids,
+    customers: &'a mut Keys,
+    terminals: &'a mut Keys,
+}
+
+/// The locks of [`Locked`].
+struct Guards<'a> {
     ids: MutexGuard<'a, Ids>,
     customers: MutexGuard<'a, Keys>,
     terminals: MutexGuard<'a, Keys>,
 }
+
+impl Guards<'_> {
+    fn locked(&mut self) -> Locked<'_> {
+        Locked { ids: &mut self.ids, customers: &mut self.customers, terminals: &mut self.terminals }
+    }
+}
+
+/// All shards, locked.
+struct Everything<'a> {
+    ids: Vec<MutexGuard<'a, Ids>>,
+    customers: Vec<MutexGuard<'a, Keys>>,
+    terminals: Vec<MutexGuard<'a, Keys>>,
+}
+
+impl Everything<'_> {
+    fn locked(&mut self, keys: &TransactionKeys) -> Locked<'_> {
+        // Shards are masked by their number.
+        let (ids, customers, terminals) = (
+            keys.id.shard(self.ids.len()),
+            keys.customer.shard(self.customers.len()),
+            keys.terminal.shard(self.terminals.len()),
+        );
+        Locked {
+            ids: &mut self.ids[ids],
+            customers: &mut self.customers[customers],
+            terminals: &mut self.terminals[terminals],
+        }
+    }
+
+    /// Looks at what the next transactions need, so that their waits for memory overlap: what a step asks for
+    /// depends on what it was told before, and it would wait for one after the other.
+    fn touch(&mut self, block: &[TransactionKeys]) {
+        let mut entries = [None; 2 * BLOCK];
+        for (keys, places) in block.iter().zip(entries.chunks_exact_mut(2)) {
+            let Locked { ids, customers, terminals } = self.locked(keys);
+            black_box(ids.find(keys.id.key, keys.id.hash, 0).is_some());
+            places[0] = customers.find(keys.customer.key, keys.customer.hash);
+            places[1] = terminals.find(keys.terminal.key, keys.terminal.hash);
+        }
+        for (keys, places) in block.iter().zip(entries.chunks_exact(2)) {
+            let Locked { customers, terminals, .. } = self.locked(keys);
+            let customer = places[0].and_then(|number| customers.entry(number));
+            let terminal = places[1].and_then(|number| terminals.entry(number));
+            black_box([customer, terminal].map(|entry| entry.map_or(0, |entry| entry.series.touch())));
+        }
+    }
+}
+
+/// Transactions that are looked at ahead: as many as a processor can have loads in flight for.
+const BLOCK: usize = 16;
 
 impl Locked<'_> {
     /// What their memory has grown by since the last call; wraps where it shrank.
@@ -84,6 +143,46 @@ impl MemoryStore {
         self.run(tx, plan, (true, out))
     }
 
+    /// [`MemoryStore::observe`] for each in turn, into the profile at its place, without anybody else's transaction in
+    /// between: the whole store is held meanwhile. Quicker where one thread has all the transactions. What the longer
+    /// one of `transactions` and `out` has beyond the other is left out.
+    pub fn observe_batch(
+        &self,
+        transactions: &[Transaction],
+        plan: &ProfilePlan,
+        out: &mut [Profile],
+    ) -> Vec<Result<(), StoreError>> {
+        let count = transactions.len().min(out.len());
+        let (transactions, out) = (&transactions[..count], &mut out[..count]);
+        if let Err(error) = self.settings.check_history(plan) {
+            return (0..count).map(|_| Err(error.clone().into())).collect();
+        }
+        let mut results = Vec::with_capacity(count);
+        while let Some(next) = transactions.get(results.len()) {
+            let core = self.core.read();
+            let rest = &transactions[results.len()..];
+            let reached = rest.iter().take_while(|transaction| core.reaches(transaction.time)).count();
+            if reached == 0 {
+                drop(core);
+                let place = results.len();
+                results.push(self.observe(next, plan, &mut out[place]));
+                continue;
+            }
+            let mut all = self.lock_all();
+            for block in rest[..reached].chunks(BLOCK) {
+                let keys: SmallVec<[TransactionKeys; BLOCK]> = block.iter().map(|next| self.keys(next)).collect();
+                all.touch(&keys);
+                for (transaction, keys) in block.iter().zip(keys) {
+                    let call = Call { transaction, keys, plan, record: true };
+                    let out = &mut out[results.len()];
+                    let result = self.step(&core, &call, all.locked(&keys), out);
+                    results.push(self.counted(result, true, out));
+                }
+            }
+        }
+        results
+    }
+
     /// Fills in the profile that [`MemoryStore::observe`] would, and records nothing.
     ///
     /// # Errors
@@ -99,21 +198,21 @@ impl MemoryStore {
         (record, out): (bool, &mut Profile),
     ) -> Result<(), StoreError> {
         self.settings.check_history(plan)?;
-        let keys = TransactionKeys {
-            id: self.hashed(&transaction.transaction_id),
-            customer: self.hashed(&transaction.customer_id),
-            terminal: self.hashed(&transaction.terminal_id),
-        };
-        let call = Call { transaction, keys, plan, record };
+        let call = Call { transaction, keys: self.keys(transaction), plan, record };
         let result = {
             let core = self.core.read();
             if core.reaches(transaction.time) || !record {
-                self.step(&core, &call, out)
+                self.step(&core, &call, self.lock(&call.keys).locked(), out)
             } else {
                 drop(core);
                 self.step_beyond(&call, out)
             }
         };
+        self.counted(result, record, out)
+    }
+
+    /// The result, entered into the counters.
+    fn counted(&self, result: Result<(), StoreError>, record: bool, out: &Profile) -> Result<(), StoreError> {
         match result {
             Err(StoreError::Conflict) if record => self.counters.conflicts.fetch_add(1, Ordering::Relaxed),
             Err(StoreError::Full { .. }) => self.counters.refused.fetch_add(1, Ordering::Relaxed),
@@ -124,13 +223,28 @@ impl MemoryStore {
         result
     }
 
+    fn keys(&self, transaction: &Transaction) -> TransactionKeys {
+        TransactionKeys {
+            id: self.hashed(&transaction.transaction_id),
+            customer: self.hashed(&transaction.customer_id),
+            terminal: self.hashed(&transaction.terminal_id),
+        }
+    }
+
     fn hashed(&self, id: &Id) -> Hashed {
         let key = self.secret.key(id);
         Hashed { key, hash: self.secret.hash(key) }
     }
 
-    fn lock(&self, keys: &TransactionKeys) -> Locked<'_> {
-        Locked {
+    fn lock_all(&self) -> Everything<'_> {
+        fn all<T>(shards: &[Shard<T>]) -> Vec<MutexGuard<'_, T>> {
+            shards.iter().map(|shard| shard.0.lock()).collect()
+        }
+        Everything { ids: all(&self.ids), customers: all(&self.customers), terminals: all(&self.terminals) }
+    }
+
+    fn lock(&self, keys: &TransactionKeys) -> Guards<'_> {
+        Guards {
             ids: pick(&self.ids, keys.id.shard(self.ids.len())),
             customers: pick(&self.customers, keys.customer.shard(self.customers.len())),
             terminals: pick(&self.terminals, keys.terminal.shard(self.terminals.len())),
@@ -163,7 +277,7 @@ impl MemoryStore {
         if core.base.is_none() {
             core.base = Some(Core::base_for(time));
         }
-        self.step(&core, call, out)
+        self.step(&core, call, self.lock(&call.keys).locked(), out)
     }
 
     /// First second of the shards that is kept.
@@ -171,9 +285,8 @@ impl MemoryStore {
         offset(core.base.unwrap_or_default(), self.floor(now).saturating_add(1))
     }
 
-    fn step(&self, core: &Core, call: &Call, out: &mut Profile) -> Result<(), StoreError> {
+    fn step(&self, core: &Core, call: &Call, mut locked: Locked<'_>, out: &mut Profile) -> Result<(), StoreError> {
         let Call { transaction, keys, plan, record } = call;
-        let mut locked = self.lock(keys);
         // Read with the locks held: whoever moves the time on later clears nothing of these shards before.
         let now = self.time.load(Ordering::Acquire);
         let base = core.base.unwrap_or_default();
@@ -304,7 +417,8 @@ impl MemoryStore {
         let (customer_shard, customer) = self.in_shard(event.customer);
         let (terminal_shard, terminal) = self.in_shard(event.terminal);
         let (customers, terminals) = (pick(&self.customers, customer_shard), pick(&self.terminals, terminal_shard));
-        let mut locked = Locked { ids, customers, terminals };
+        let mut guards = Guards { ids, customers, terminals };
+        let mut locked = guards.locked();
         // Only now: until the locks were held, its customer might have been cleared away.
         if event.time < self.keep_from(&core, self.time.load(Ordering::Acquire)) {
             return LabelOutcome::UnknownTransaction;
@@ -328,7 +442,8 @@ impl MemoryStore {
         let hashed = |key| Hashed { key, hash: self.secret.hash(key) };
         let keys =
             TransactionKeys { id: hashed(kept.id), customer: hashed(kept.customer), terminal: hashed(kept.terminal) };
-        let mut locked = self.lock(&keys);
+        let mut guards = self.lock(&keys);
+        let mut locked = guards.locked();
         if locked.ids.find(kept.id, keys.id.hash, 0).is_some() {
             return Err("a transaction stands twice");
         }
@@ -342,8 +457,8 @@ impl MemoryStore {
             shards.relabel(number, &[], &spans);
             self.over_all(shard, number)
         };
-        let customer = place((&mut locked.customers, keys.customer.shard(self.customers.len())), keys.customer);
-        let terminal = place((&mut locked.terminals, keys.terminal.shard(self.terminals.len())), keys.terminal);
+        let customer = place((&mut *locked.customers, keys.customer.shard(self.customers.len())), keys.customer);
+        let terminal = place((&mut *locked.terminals, keys.terminal.shard(self.terminals.len())), keys.terminal);
         let slot = locked.ids.add(kept.id, Event::new(second, amount, (customer, terminal)), &self.secret);
         if !kept.labels.is_empty() {
             locked.ids.set_history(slot, kept.time, kept.labels);

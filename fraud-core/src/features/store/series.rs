@@ -106,6 +106,15 @@ impl Series {
         }
     }
 
+    /// Reads a little of every cache line that windows are added up from, so that all of them are on their way.
+    pub fn touch(&self) -> u32 {
+        match self {
+            Self::Narrow(cells) => touch(cells),
+            Self::Wide(cells) => touch(cells),
+            Self::Tree(long) => long.seconds.touch(),
+        }
+    }
+
     /// Whether a merged cell has a part in [from, to).
     pub fn approximate(&self, from: u32, to: u32) -> bool {
         if from >= to {
@@ -249,6 +258,10 @@ fn between<'a, C: Cell>(cells: &'a [C], (from, to): (u32, u32), edge: &mut Optio
 /// A binary search waits for memory at each step; a short list is read through faster.
 fn count_before<C: Cell>(cells: &[C], bound: u32) -> usize {
     cells.iter().map(|cell| u32::from(cell.time() < bound)).sum::<u32>() as usize
+}
+
+fn touch<C: Cell>(cells: &[C]) -> u32 {
+    cells.iter().step_by(64 / size_of::<C>()).fold(0, |all, cell| all.wrapping_add(cell.time()))
 }
 
 fn drop_before<C: Cell>(cells: &mut Vec<C>, limit: u32) {

@@ -47,6 +47,11 @@ impl<C: Cell> Tree<C> {
         }
     }
 
+    /// Reads a little of what a search goes through.
+    pub fn touch(&self) -> u32 {
+        self.root.touch()
+    }
+
     /// Heap memory, in bytes.
     pub fn bytes(&self) -> usize {
         self.leaves * (heap_bytes((LEAF + 1) * size_of::<C>()) + heap_bytes(size_of::<Node<C>>()))
@@ -93,6 +98,13 @@ impl<C: Cell> Tree<C> {
 }
 
 impl<C: Cell> Node<C> {
+    fn touch(&self) -> u32 {
+        match self {
+            Self::Leaf(cells) => cells.iter().step_by(LEAF / 4).fold(0, |all, cell| all.wrapping_add(cell.time())),
+            Self::Inner(branches) => branches.iter().fold(0, |all, branch| all.wrapping_add(branch.node.touch())),
+        }
+    }
+
     /// The node to the right of this one, when it had to be split.
     fn insert(&mut self, cell: C, leaves: &mut usize, inners: &mut usize) -> Option<Self> {
         match self {
