@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # The retraining loop on real servers of this machine: Airflow, MLflow, Alertmanager, fraud-api under load.
-#   scripts/mlops.sh [--keep FOLDER]    FOLDER: data and logs stay there
+#   scripts/mlops.sh [--keep FOLDER]          FOLDER: data and logs stay there
+#   scripts/mlops.sh --handbook FILE [--keep FOLDER]
+#                                             the handbook's transactions through the same DAG instead
 # The first time installs Airflow and MLflow into .cache (about 1.5 GB). FRAUD_BIN=folder uses programs that are built.
 set -euo pipefail
 cd "$(dirname "$0")/.."

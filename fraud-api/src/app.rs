@@ -8,16 +8,14 @@ use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
 use actix_web::web::Bytes;
-use arc_swap::ArcSwap;
+use fraud_core::ParseOptions;
 use fraud_core::features::Profile;
 use fraud_core::service::clock::WallClock;
-use fraud_core::service::drift::Drift;
+use fraud_core::service::fitness::Fitness;
 use fraud_core::service::life::ModelLife;
 use fraud_core::service::metrics::{Metrics, Recorder};
-use fraud_core::service::quality::Quality;
 use fraud_core::service::shutdown::{Lifecycle, Stage};
 use fraud_core::service::telemetry::Traces;
-use fraud_core::{ParseOptions, Scorer};
 use parking_lot::Mutex;
 
 use crate::answer::Answers;
@@ -55,10 +53,8 @@ pub struct Shared {
     pub keys: Option<Arc<Keys>>,
     /// The limit per caller, when there is one.
     pub rate: Option<RateLimit>,
-    /// Drift of the model in service, with the scorer that it is of.
-    pub drift: Arc<ArcSwap<(usize, Drift)>>,
-    /// Quality of the decisions.
-    pub quality: Arc<Quality>,
+    /// Drift and quality of the model in service.
+    pub fitness: Arc<Fitness>,
     /// The latest flagged transactions.
     pub recent: Mutex<VecDeque<Recent>>,
     /// Where spans go, when they go anywhere.
@@ -76,20 +72,6 @@ impl Shared {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.lifecycle.stage() == Stage::Ready && self.store.is_available()
-    }
-
-    /// Adds one transaction to the drift of the scorer that assessed it. After a swap the first one to come
-    /// here begins the new model's drift.
-    pub fn add_drift(&self, scorer: &Arc<Scorer>, row: &[f64], probability: Option<f32>) {
-        let address = Arc::as_ptr(scorer).addr();
-        let drift = self.drift.load();
-        if drift.0 == address {
-            drift.1.add(row, probability);
-        } else {
-            let fresh = Drift::of(scorer, &self.settings.drift);
-            fresh.add(row, probability);
-            self.drift.store(Arc::new((address, fresh)));
-        }
     }
 }
 

@@ -11,10 +11,9 @@ use actix_web::{App, HttpServer, middleware};
 use actix_web_prom::{ActixMetricsConfiguration, LabelsConfiguration, PrometheusMetrics, PrometheusMetricsBuilder};
 use fraud_core::ParseOptions;
 use fraud_core::error::{SharedStoreError, SnapshotError};
-use fraud_core::service::drift::Drift;
+use fraud_core::service::fitness::Fitness;
 use fraud_core::service::life::{Following, LifeError, ModelLife, Watch};
 use fraud_core::service::metrics::{LATENCY_BUCKETS, Metrics, MetricsError};
-use fraud_core::service::quality::Quality;
 use fraud_core::service::settings::{Loaded, StoreKind};
 use fraud_core::service::shutdown::{Lifecycle, Stage};
 use fraud_core::service::telemetry::{TelemetryError, Traces};
@@ -173,12 +172,7 @@ pub fn start(settings: ApiSettings, listeners: Listeners) -> Result<Running, Run
     let snapshots = state::Snapshots::start(&shared.settings.store, &shared.store, shared.metrics.clone());
     let store_watch = store::Watch::start(&shared.store, shared.metrics.clone());
     let following = shared.life.follow();
-    let keys_watch = shared.keys.clone().map(|keys| {
-        Watch::start(vec![keys.path().to_owned()], Duration::from_secs(2), move || match keys.reload() {
-            Ok(count) => tracing::info!(count, "the API keys were read anew"),
-            Err(error) => tracing::error!(%error, "the API keys in force stay"),
-        })
-    });
+    let keys_watch = shared.keys.as_ref().map(Keys::watch);
     let metrics = endpoint_metrics(&shared)?;
     let operators_in_public = shared.keys.is_none();
     let address = public.local_addr().map_err(RunError::Server)?;
@@ -222,15 +216,12 @@ fn prepare(settings: ApiSettings, started: Instant) -> Result<Shared, RunError> 
     let shown = store.clone();
     metrics.observe_store(move || shown.figures());
     let hot = HotMetrics::new(metrics.registry()).map_err(|error| MetricsError { problem: error.to_string() })?;
-    let scorer = life.shared().load().clone();
-    let drift = Drift::of(&scorer, &settings.drift);
-    let shared = Shared {
+    Ok(Shared {
         parse: ParseOptions { epoch: settings.time.epoch_seconds(), ..ParseOptions::default() },
         traces: Traces::start(&settings.telemetry, "fraud-api")?,
         keys: settings.server.keys_file.as_deref().map(Keys::load).transpose()?.map(Arc::new),
         rate: RateLimit::new(&settings.rate_limit),
-        drift: Arc::new(arc_swap::ArcSwap::from_pointee((Arc::as_ptr(&scorer).addr(), drift))),
-        quality: Arc::new(Quality::new(&settings.quality)),
+        fitness: Fitness::start(&life, &metrics, (&settings.drift, &settings.quality)),
         lifecycle: Arc::new(Lifecycle::default()),
         recent: parking_lot::Mutex::default(),
         started,
@@ -239,32 +230,7 @@ fn prepare(settings: ApiSettings, started: Instant) -> Result<Shared, RunError> 
         store,
         metrics,
         settings,
-    };
-    observe(&shared);
-    Ok(shared)
-}
-
-/// Shows drift and quality in the metrics.
-fn observe(shared: &Shared) {
-    let (of_features, of_score) = (shared.drift.clone(), shared.drift.clone());
-    shared.metrics.observe_drift(
-        move || of_features.load().1.features().into_iter().map(|psi| (psi.name, psi.psi)).collect(),
-        move || of_score.load().1.score().map(|psi| psi.psi),
-    );
-    let (quality, life) = (shared.quality.clone(), shared.life.clone());
-    shared.metrics.observe_quality(move || {
-        let (review_at, _) = life.shared().load().thresholds();
-        let named = |figures: fraud_core::service::quality::Figures| {
-            [
-                ("precision", figures.precision),
-                ("recall", figures.recall),
-                ("average_precision", figures.average_precision),
-            ]
-            .into_iter()
-            .filter_map(move |(metric, value)| Some((metric, figures.label_age, value?)))
-        };
-        quality.figures(review_at).into_iter().flat_map(named).collect()
-    });
+    })
 }
 
 /// What actix-web-prom adds around every endpoint but the hot one.

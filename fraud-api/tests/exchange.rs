@@ -186,7 +186,10 @@ fn a_challenger_scores_beside_and_is_reported_on_once_labels_are_in() {
         let label = format!(r#"{{"transaction_id": "{id}", "label": {}}}"#, u8::from(*fraud));
         assert_eq!(service.post("/labels", &label).json()["recorded"], 1);
     }
-    let report = admin(&service, "GET", "/admin/shadow").json();
+    let report = || admin(&service, "GET", "/admin/shadow").json();
+    // Labels take their turn. A score may have had to give way to another one.
+    wait_for("the labels", || report()["served"]["labelled"][0]["samples"].as_u64().is_some_and(|count| count >= 396));
+    let report = report();
     assert_eq!(report["scored"], 400, "{report}");
     let mean = scores.iter().map(|(p, ..)| (1.0 - p) - p).sum::<f64>() / 400.0;
     assert!((report["mean_score_difference"].as_f64().unwrap() - mean).abs() < 1e-6, "{report}");

@@ -12,7 +12,7 @@ use fraud_core::service::metrics::Shed;
 use fraud_core::service::shutdown::Stage;
 
 use super::client;
-use super::keys::{Key, Role};
+use super::keys::{self, Key, Role};
 use super::problem::ApiError;
 use super::rate::{Caller, Standing};
 use crate::app::Worker;
@@ -38,7 +38,7 @@ pub fn enter(worker: &Worker, request: &HttpRequest, role: Role) -> Result<Passe
     }
     let mut passed = Passed::default();
     if let Some(keys) = &shared.keys {
-        passed.key = Some(keys.check(request.headers(), role)?);
+        passed.key = Some(keys::check(keys, request.headers(), role)?);
     }
     if let Some(rate) = &shared.rate {
         let caller = match &passed.key {

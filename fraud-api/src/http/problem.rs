@@ -8,6 +8,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use fraud_core::error::{ModelError, ParseError, StoreError};
+use fraud_core::service::keys::KeyRefusal;
 use fraud_core::service::life::LifeError;
 use fraud_core::service::metrics::Shed;
 use serde::Serialize;
@@ -281,8 +282,8 @@ impl fmt::Display for ApiError {
             Self::BodyBroken => f.write_str("the body ended early or its framing is wrong"),
             Self::MediaType { expected } => write!(f, "send {expected}"),
             Self::Encoding => f.write_str("send the body as it is, without Content-Encoding"),
-            Self::Unauthorized => f.write_str("send `Authorization: Bearer <key>` or `X-API-Key: <key>`"),
-            Self::Forbidden { role } => write!(f, "the role `{role}` is needed"),
+            Self::Unauthorized => write!(f, "{}", KeyRefusal::Unknown),
+            Self::Forbidden { role } => write!(f, "{}", KeyRefusal::Role { role: *role }),
             Self::RateLimited { .. } => f.write_str("this caller's rate limit is reached"),
             Self::Overloaded { .. } => f.write_str("more work waits than can be done in time"),
             Self::NotReady => f.write_str("starting, or about to end"),

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::predict::{self, Wish};
-use super::{Parts, admin, as_problem, guarded, path};
+use super::{Parts, as_problem, guarded, path};
 use crate::app::{Shared, Worker};
 use crate::http::body::{self, Limits};
 use crate::http::keys::Role;
@@ -166,12 +166,12 @@ fn figures_now(shared: &Shared) -> Arc<str> {
 
 fn figures(shared: &Shared) -> Value {
     let (review_at, _) = shared.life.shared().load().thresholds();
-    let drift = shared.drift.load();
+    let (features, score) = shared.fitness.drift();
     let psi =
         |psi: fraud_core::service::drift::Psi| json!({ "name": &*psi.name, "psi": psi.psi, "samples": psi.samples });
     let quality: Vec<Value> = shared
-        .quality
-        .figures(review_at)
+        .fitness
+        .quality(review_at)
         .into_iter()
         .map(|figures| {
             json!({
@@ -188,8 +188,8 @@ fn figures(shared: &Shared) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": shared.started.elapsed().as_secs(),
         "totals": figures::totals(&shared.metrics.registry().gather()),
-        "card": admin::card(shared),
-        "drift": { "features": drift.1.features().into_iter().map(psi).collect::<Vec<_>>(), "score": drift.1.score().map(psi) },
+        "card": shared.life.card(),
+        "drift": { "features": features.into_iter().map(psi).collect::<Vec<_>>(), "score": score.map(psi) },
         "quality": quality,
         "recent": &*shared.recent.lock(),
     })

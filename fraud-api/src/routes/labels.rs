@@ -77,7 +77,7 @@ pub async fn labels(Parts(request, mut payload): Parts) -> HttpResponse {
             };
             if outcome == LabelOutcome::Applied {
                 worker.shared.metrics.label(label.fraud);
-                worker.shared.quality.labelled(id, label.observed_at, label.fraud);
+                worker.shared.fitness.labelled(id, label.observed_at, label.fraud);
                 worker.shared.life.beside().labelled(id, label.observed_at, label.fraud);
             }
         }

@@ -330,7 +330,7 @@ fn finish(
         row.clear();
         row.resize(scorer.features().len(), 0.0);
         scorer.write_features(transaction, profile, &mut row);
-        worker.shared.add_drift(scorer, &row, assessment.fraud_probability);
+        worker.shared.fitness.add(scorer, &row, assessment.fraud_probability);
     }
     if wish.record {
         remember(worker, (transaction, profile), &assessment);
@@ -369,11 +369,9 @@ fn from_the_future() -> ParseError {
 pub fn remember(worker: &Worker, (transaction, profile): (&Transaction, &Profile), assessment: &Assessment) {
     let shared = &worker.shared;
     shared.life.beside().offer(transaction, profile, assessment);
+    shared.fitness.scored(transaction, assessment);
     if assessment.duplicate {
         return;
-    }
-    if let Some(p) = assessment.fraud_probability {
-        shared.quality.scored(&transaction.transaction_id, transaction.time, p);
     }
     // Who looks at the console must not slow the path down: a busy list goes without this one.
     if assessment.decision != Decision::Approve

@@ -5,7 +5,9 @@
 
 pub mod clock;
 pub mod drift;
+pub mod fitness;
 pub mod guards;
+pub mod keys;
 pub mod life;
 pub mod metrics;
 pub mod probe;

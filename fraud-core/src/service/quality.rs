@@ -87,11 +87,12 @@ impl Quality {
     }
 
     /// Takes a label in. `observed_at` in Unix seconds. A transaction whose score is not remembered adds
-    /// nothing.
+    /// nothing, and so does a second label of the same one.
     pub fn labelled(&self, id: &Id, observed_at: i64, fraud: bool) {
         let Some((slot, tag)) = self.place(id) else { return };
         let entry = slot.load(Ordering::Relaxed);
-        if entry == 0 || entry >> 32 != tag {
+        let found = entry != 0 && entry >> 32 == tag;
+        if !found || slot.compare_exchange(entry, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
         #[allow(clippy::cast_possible_truncation)] // Both are 16 bits wide.
@@ -205,6 +206,15 @@ mod tests {
         none.scored(&Id::from(7), 0, 0.5);
         none.labelled(&Id::from(7), 0, true);
         assert!(none.figures(0.5).is_empty());
+    }
+
+    #[test]
+    fn a_label_that_comes_twice_counts_once() {
+        let quality = quality();
+        quality.scored(&Id::from(7), 0, 0.5);
+        quality.labelled(&Id::from(7), 0, true);
+        quality.labelled(&Id::from(7), 0, true);
+        assert_eq!(quality.figures(0.5)[0].samples, 1);
     }
 
     #[test]

@@ -53,11 +53,20 @@ pub struct Challenger {
     pub report: Arc<Report>,
 }
 
+/// What waits to be looked at.
+#[derive(Debug)]
+// The queue has its places from the start, each as large as the larger one.
+#[allow(clippy::large_enum_variant)]
+enum Waiting {
+    Seen(Seen),
+    Label { id: Id, observed_at: i64, fraud: bool },
+}
+
 /// Who looks.
 #[derive(Debug, Default)]
 pub struct Members {
-    /// The version that must have answered; what another one answered is passed over.
-    pub served: Option<Arc<str>>,
+    /// The model that must have answered; what another one answered is passed over.
+    pub served: Option<Arc<Scorer>>,
     /// The challenger, if there is one.
     pub challenger: Option<Challenger>,
     /// The guard over a new model, while there is one.
@@ -71,7 +80,7 @@ impl Members {
     }
 
     fn is_served(&self, version: &Arc<str>) -> bool {
-        self.served.as_ref().is_some_and(|served| Arc::ptr_eq(served, version))
+        self.served.as_ref().is_some_and(|served| Arc::ptr_eq(served.model_version(), version))
     }
 
     fn look_at(&self, seen: &Seen, metrics: &Metrics) {
@@ -92,13 +101,26 @@ impl Members {
             guard.compare(seen);
         }
     }
+
+    fn labelled(&self, id: &Id, observed_at: i64, fraud: bool) {
+        if let Some(challenger) = &self.challenger {
+            challenger.report.labelled(id, observed_at, fraud);
+        }
+    }
+
+    /// How the challenger did beside the served model, if there is one.
+    #[must_use]
+    pub fn report(&self) -> Option<serde_json::Value> {
+        let (served, challenger) = self.served.as_ref().zip(self.challenger.as_ref())?;
+        Some(challenger.report.json(served, &challenger.scorer))
+    }
 }
 
 /// The queue, and who looks at what comes out of it.
 #[derive(Debug)]
 pub struct Beside {
-    queue: SyncSender<Seen>,
-    waiting: Mutex<Option<Receiver<Seen>>>,
+    queue: SyncSender<Waiting>,
+    waiting: Mutex<Option<Receiver<Waiting>>>,
     /// Whether anybody looks, at hand for the path.
     wanted: AtomicU8,
     members: ArcSwap<Members>,
@@ -155,7 +177,7 @@ impl Beside {
             decision: assessment.decision,
             version: version.clone(),
         };
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(seen)
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Waiting::Seen(seen))
             && wanted & CHALLENGER != 0
         {
             self.metrics.shadow_dropped();
@@ -173,10 +195,15 @@ impl Beside {
         }
     }
 
-    /// Tells what a transaction turned out to be.
+    /// Tells what a transaction turned out to be: in its turn, so that a label that comes right behind its
+    /// transaction finds the scores. Never waits; when the queue is full it is not dropped, but comes before its turn.
     pub fn labelled(&self, id: &Id, observed_at: i64, fraud: bool) {
-        if let Some(challenger) = &self.members.load().challenger {
-            challenger.report.labelled(id, observed_at, fraud);
+        if self.wanted.load(Ordering::Relaxed) & CHALLENGER == 0 {
+            return;
+        }
+        let label = Waiting::Label { id: id.clone(), observed_at, fraud };
+        if self.queue.try_send(label).is_err() {
+            self.members.load().labelled(id, observed_at, fraud);
         }
     }
 
@@ -209,7 +236,10 @@ impl Beside {
             let mut looked = Instant::now();
             while !stopped.load(Ordering::Relaxed) {
                 match waiting.recv_timeout(TICK) {
-                    Ok(seen) => beside.members.load().look_at(&seen, &beside.metrics),
+                    Ok(Waiting::Seen(seen)) => beside.members.load().look_at(&seen, &beside.metrics),
+                    Ok(Waiting::Label { id, observed_at, fraud }) => {
+                        beside.members.load().labelled(&id, observed_at, fraud);
+                    }
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                 }

@@ -147,6 +147,7 @@ pub fn replay_topic(arguments: &AgainArgs) -> Result<(), StreamError> {
             recorder: &mut recorder,
             metrics: &metrics,
             beside: life.beside(),
+            fitness: None,
             wait: &mut |_| false,
         };
         if !work.run(&records, (&mut state, &mut room), (&mut Entry::default(), &mut out))? {

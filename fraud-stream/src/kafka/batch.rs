@@ -3,10 +3,12 @@
 use std::time::Instant;
 
 use fraud_core::error::{ModelError, StoreError};
-use fraud_core::features::Profile;
+use fraud_core::features::{Label, Profile};
 use fraud_core::scorer::Scorer;
+use fraud_core::service::fitness::Fitness;
 use fraud_core::service::metrics::{ErrorType, Failure, Recorder};
 use fraud_core::service::shadow::Beside;
+use fraud_core::transaction::Id;
 use fraud_core::{Assessment, Transaction};
 use rdkafka::message::Message;
 
@@ -16,7 +18,7 @@ use super::metrics::StreamMetrics;
 use super::outputs::Outputs;
 use super::reader::Taken;
 use super::source::{Positions, Source, Stream, Topics};
-use super::state::{Reason, Refusal, State};
+use super::state::{Known, Reason, Refusal, State};
 
 /// The next offset of each source after some records.
 pub(super) fn ends(records: &[Taken<'_>]) -> Positions {
@@ -40,21 +42,24 @@ pub(super) struct Room {
     origins: Vec<usize>,
     profiles: Vec<Profile>,
     results: Vec<Result<Assessment, ModelError>>,
+    /// Labels that became known meanwhile.
+    known: Known,
 }
 
 impl Room {
     pub(super) fn clear(&mut self) {
         self.transactions.clear();
         self.origins.clear();
+        self.known.clear();
     }
 
-    /// The next free profile, to be filled in before [`Room::observed`].
-    fn profile(&mut self) -> &mut Profile {
+    /// The next free profile, to be filled in before [`Room::observed`], and the labels that are known.
+    fn profile(&mut self) -> (&mut Profile, &mut Known) {
         let slot = self.transactions.len();
         if self.profiles.len() == slot {
             self.profiles.push(Profile::default());
         }
-        &mut self.profiles[slot]
+        (&mut self.profiles[slot], &mut self.known)
     }
 
     /// A transaction is observed; its profile was filled in.
@@ -65,8 +70,13 @@ impl Room {
 
     /// Adds a transaction of a record with its profile, which is exchanged for another to fill.
     pub(super) fn add(&mut self, of_record: (Transaction, usize), profile: &mut Profile) {
-        std::mem::swap(self.profile(), profile);
+        std::mem::swap(self.profile().0, profile);
         self.observed(of_record);
+    }
+
+    /// A label became known.
+    pub(super) fn label(&mut self, id: Id, label: Label) {
+        self.known.push((id, label));
     }
 }
 
@@ -78,6 +88,8 @@ pub(super) struct Work<'a> {
     pub metrics: &'a StreamMetrics,
     /// Who looks at what is answered.
     pub beside: &'a Beside,
+    /// Drift and quality, where they are measured.
+    pub fitness: Option<&'a Fitness>,
     /// Called when the store takes nothing; `false` gives the batch up.
     pub wait: &'a mut dyn FnMut(&StoreError) -> bool,
 }
@@ -120,6 +132,9 @@ impl Work<'_> {
                 Ok(assessment) => {
                     self.recorder.assessed(assessment, took);
                     self.beside.offer(transaction, profile, assessment);
+                    if let Some(fitness) = self.fitness {
+                        fitness.assessed(self.scorer, (transaction, profile), assessment);
+                    }
                     out.prediction(assessment, &taken.message);
                 }
                 Err(error) => {
@@ -132,6 +147,13 @@ impl Work<'_> {
                     let refusal = Refusal::new(Reason::ModelError, error.to_string());
                     self.refuse(taken, &refusal, out);
                 }
+            }
+        }
+        // After the transactions, of which some may be among these.
+        for (id, label) in &room.known {
+            self.beside.labelled(id, label.observed_at, label.fraud);
+            if let Some(fitness) = self.fitness {
+                fitness.labelled(id, label.observed_at, label.fraud);
             }
         }
         Ok(())
@@ -149,7 +171,7 @@ impl Work<'_> {
             let record = (taken.message.payload(), taken.timestamp);
             entry.observed(taken.source);
             if taken.source.stream == Stream::Labels {
-                match state.labels(record) {
+                match state.labels(record, &mut room.known) {
                     Ok(done) => {
                         (0..done.frauds).for_each(|_| self.metrics.shared.label(true));
                         (0..done.legitimate).for_each(|_| self.metrics.shared.label(false));
@@ -158,9 +180,9 @@ impl Work<'_> {
                 }
                 continue;
             }
-            let profile = room.profile();
+            let (profile, known) = room.profile();
             let taken_in = loop {
-                match state.transaction(record, plan, profile) {
+                match state.transaction(record, plan, (&mut *profile, &mut *known)) {
                     Ok(answer) => break answer,
                     Err(error @ StoreError::Full { .. }) => {
                         self.metrics.shared.error(ErrorType::Store);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use fraud_core::error::{ModelError, SharedStoreError, SnapshotError, StoreError};
+use fraud_core::service::keys::KeysError;
 use fraud_core::service::life::LifeError;
 use fraud_core::service::metrics::MetricsError;
 use fraud_core::service::probe::ProbeError;
@@ -109,6 +110,9 @@ pub enum StreamError {
     /// The metrics cannot be set up.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// The file of API keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The system refused.
     #[error("cannot {action}: {source}")]
     Io {
@@ -133,7 +137,7 @@ impl StreamError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Arguments(_) | Self::Secret { .. } => 64,
+            Self::Settings(_) | Self::Arguments(_) | Self::Secret { .. } | Self::Keys(_) => 64,
             Self::Life(error) => {
                 if error.is_passing() {
                     69

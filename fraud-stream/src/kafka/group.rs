@@ -237,6 +237,7 @@ impl Group<'_> {
                 recorder: &mut self.recorder,
                 metrics: &self.shared.metrics,
                 beside: life.beside(),
+                fitness: self.shared.fitness.as_deref(),
                 wait: &mut wait,
             };
             let begin = Instant::now();

@@ -17,7 +17,7 @@ use super::run::Shared;
 use super::settings::{OnLoss, Start, StreamSettings};
 use super::snapshot::{self, Place, Snapshots};
 use super::source::{Positions, Source, Stream, Topics};
-use super::state::State;
+use super::state::{Known, State};
 
 /// Begins the note that goes with every offset this program commits: an offset without it was set by a person.
 pub(super) const NOTE: &str = "journal ";
@@ -254,7 +254,7 @@ impl Recovery<'_> {
         }
         let queues = Queues::open(client::consumer(self.settings, None)?, topics, &used)?;
         let mut merge = Merge::new(&queues, self.settings.kafka.partition_wait.0);
-        let mut profile = Profile::default();
+        let (mut profile, mut known) = (Profile::default(), Known::new());
         let mut report = Instant::now() + REPORT;
         let stop = || self.shared.stopping();
         for entry in entries {
@@ -264,9 +264,11 @@ impl Recovery<'_> {
                     let record = (taken.message.payload(), taken.timestamp);
                     match run.source.stream {
                         // What was refused then is refused now, and is a dead letter already.
-                        Stream::Input => drop(state.transaction(record, plan, &mut profile)?),
-                        Stream::Labels => drop(state.labels(record)),
+                        Stream::Input => drop(state.transaction(record, plan, (&mut profile, &mut known))?),
+                        Stream::Labels => drop(state.labels(record, &mut known)),
                     }
+                    // Whoever compares models begins with what is scored now.
+                    known.clear();
                 }
                 *done += run.count;
                 self.shared.metrics.replayed.inc_by(run.count);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use fraud_core::service::fitness::Fitness;
+use fraud_core::service::keys::Keys;
 use fraud_core::service::life::ModelLife;
 use fraud_core::service::metrics::StoreFigures;
 use fraud_core::service::shutdown::{Lifecycle, Stage};
@@ -37,6 +39,10 @@ pub struct Shared {
     pub lag: Arc<Lag>,
     /// The model's life; none when another service scores.
     pub life: Option<Arc<ModelLife>>,
+    /// Its drift and quality.
+    pub(super) fitness: Option<Arc<Fitness>>,
+    /// Who may see `/admin`; none where nobody needs a key.
+    pub keys: Option<Arc<Keys>>,
     pub(super) crash: Arc<Crash>,
     lifecycle: Lifecycle,
     /// Between sessions, or waiting for something.
@@ -51,7 +57,7 @@ impl Shared {
     /// Loads what the settings name.
     ///
     /// # Errors
-    /// [`StreamError::Life`] for a model or policy that cannot be used.
+    /// [`StreamError::Life`] for a model or policy that cannot be used, [`StreamError::Keys`].
     pub fn new(settings: &StreamSettings) -> Result<Arc<Self>, StreamError> {
         let metrics = StreamMetrics::new()?;
         let life = match settings.scorer.kind {
@@ -62,6 +68,8 @@ impl Shared {
                 metrics.shared.clone(),
             )?),
         };
+        let measured = (&settings.drift, &settings.quality);
+        let fitness = life.as_ref().map(|life| Fitness::start(life, &metrics.shared, measured));
         let lag = Arc::new(Lag::new(metrics.clone(), Topics::new(settings), &settings.kafka.group));
         Ok(Arc::new(Self {
             crash: Arc::new(Crash::new(&settings.test.crash_at, settings.test.crash_after)),
@@ -70,9 +78,11 @@ impl Shared {
             stop: Arc::default(),
             hurry: Arc::default(),
             figures: Mutex::default(),
+            keys: settings.server.keys_file.as_deref().map(Keys::load).transpose()?.map(Arc::new),
             metrics,
             lag,
             life,
+            fitness,
         }))
     }
 
@@ -132,6 +142,7 @@ pub fn run_shared(settings: &StreamSettings, shared: &Arc<Shared>) -> Result<(),
         .shared
         .observe_store(move || weak.upgrade().map(|shared| *shared.figures.lock()).unwrap_or_default());
     let _following = shared.life.as_ref().map(ModelLife::follow);
+    let _keys = shared.keys.as_ref().map(Keys::watch);
     let mut pause = Duration::from_millis(500);
     loop {
         let begin = Instant::now();

@@ -148,6 +148,7 @@ impl<'q> Session<'q> {
                             recorder: &mut self.recorder,
                             metrics: &self.shared.metrics,
                             beside: life.beside(),
+                            fitness: self.shared.fitness.as_deref(),
                             wait: &mut wait,
                         };
                         work.run(&records, (state, &mut room), (&mut entry, &mut outputs))?

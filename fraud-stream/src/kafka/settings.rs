@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use fraud_core::features::StoreSettings;
 use fraud_core::service::settings::{
-    ModelSettings, PolicySettings, Problems, Settings, Span, StoreKind, StoreSection, TelemetrySettings, TimeSettings,
+    DriftSettings, ModelSettings, PolicySettings, Problems, QualitySettings, Settings, Span, StoreKind, StoreSection,
+    TelemetrySettings, TimeSettings,
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,10 @@ pub struct StreamSettings {
     pub time: TimeSettings,
     /// Logs.
     pub telemetry: TelemetrySettings,
+    /// Drift.
+    pub drift: DriftSettings,
+    /// Quality.
+    pub quality: QualitySettings,
     /// Faults made on purpose; for tests.
     pub test: TestSettings,
 }
@@ -239,11 +244,14 @@ impl Default for ScorerSettings {
 pub struct ServerSettings {
     /// Where to listen; empty for not at all.
     pub bind: String,
+    /// File of API keys, as fraud-api's: `/admin` is for those with the role `operate`. Without it there is `/admin`
+    /// only where `bind` is a loopback address.
+    pub keys_file: Option<PathBuf>,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { bind: "127.0.0.1:9464".to_owned() }
+        Self { bind: "127.0.0.1:9464".to_owned(), keys_file: None }
     }
 }
 
@@ -305,6 +313,8 @@ impl Settings for StreamSettings {
         self.store.check(problems);
         self.time.check(problems);
         self.telemetry.check(problems);
+        self.drift.check(problems);
+        self.quality.check(problems);
         self.kafka.security.check(problems);
         let kafka = &self.kafka;
         let names = [

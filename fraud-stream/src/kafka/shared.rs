@@ -99,7 +99,9 @@ impl Keeper {
         for (index, taken) in records.iter().enumerate() {
             if taken.source.stream == Stream::Labels {
                 // What came before it must not know it.
-                if !self.flush((records, &plan), work, (room, out))? || !self.labels(taken, answers, (work, out))? {
+                if !self.flush((records, &plan), work, (room, out))?
+                    || !self.labels(taken, answers, (work, room, out))?
+                {
                     return Ok(false);
                 }
                 continue;
@@ -178,6 +180,7 @@ impl Keeper {
             if self.enter(&labels, work)?.is_none() {
                 return Ok(false);
             }
+            labels.into_iter().for_each(|(id, label)| room.label(id, label));
         }
         Ok(true)
     }
@@ -187,7 +190,7 @@ impl Keeper {
         &mut self,
         taken: &Taken<'_>,
         answers: Answers<'_>,
-        (work, out): (&mut Work<'_>, &mut Outputs),
+        (work, room, out): (&mut Work<'_>, &mut Room, &mut Outputs),
     ) -> Result<bool, StreamError> {
         self.waiting.pass(taken.timestamp);
         let ours = answers(taken.source, taken.message.offset());
@@ -205,8 +208,12 @@ impl Keeper {
             if ours {
                 work.metrics.shared.label(label.fraud);
             }
-            if outcome == LabelOutcome::UnknownTransaction {
-                self.waiting.keep(id, label, taken.timestamp);
+            match outcome {
+                LabelOutcome::UnknownTransaction => {
+                    self.waiting.keep(id, label, taken.timestamp);
+                }
+                // Unchanged: another instance was first, but only this one may have scored the transaction.
+                LabelOutcome::Applied | LabelOutcome::Unchanged => room.label(id, label),
             }
         }
         Ok(true)

@@ -81,6 +81,9 @@ impl Refusal {
     }
 }
 
+/// Labels that the store took, each with its transaction.
+pub(super) type Known = Vec<(Id, Label)>;
+
 /// What a record of labels did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Labelled {
@@ -165,7 +168,8 @@ impl State {
         Self { store, waiting: Waiting::of(settings), reading: Reading::new(settings) }
     }
 
-    /// Observes a record of the input: the transaction, with its profile in `out`, or why not.
+    /// Observes a record of the input: the transaction, with its profile in `out`, or why not. Labels that waited
+    /// for it are added to `known`.
     ///
     /// # Errors
     /// [`StoreError::Full`] and [`StoreError::Feature`]: the store takes nothing, and nothing is changed.
@@ -173,7 +177,7 @@ impl State {
         &mut self,
         (payload, millis): (Option<&[u8]>, i64),
         plan: &ProfilePlan,
-        out: &mut Profile,
+        (out, known): (&mut Profile, &mut Known),
     ) -> Result<Result<Parsed, Refusal>, StoreError> {
         let parsed = match self.reading.read(payload, millis) {
             Ok(parsed) => parsed,
@@ -187,24 +191,35 @@ impl State {
             Err(error) => return Err(error),
         }
         if !self.waiting.is_empty() {
-            for label in self.waiting.join(&parsed.transaction.transaction_id) {
-                self.store.label(&parsed.transaction.transaction_id, label);
+            let id = &parsed.transaction.transaction_id;
+            for label in self.waiting.join(id) {
+                if self.store.label(id, label) == LabelOutcome::Applied {
+                    known.push((id.clone(), label));
+                }
             }
         }
         Ok(Ok(parsed))
     }
 
-    /// Takes in a record of labels, all or none of them.
-    pub(super) fn labels(&mut self, (payload, millis): (Option<&[u8]>, i64)) -> Result<Labelled, Refusal> {
+    /// Takes in a record of labels, all or none of them; those that say something new are added to `known`.
+    pub(super) fn labels(
+        &mut self,
+        (payload, millis): (Option<&[u8]>, i64),
+        known: &mut Known,
+    ) -> Result<Labelled, Refusal> {
         self.waiting.pass(millis);
         let labels = self.reading.labels((payload, millis))?;
         let mut done = Labelled::default();
         for (id, label) in labels {
             done.frauds += u64::from(label.fraud);
             done.legitimate += u64::from(!label.fraud);
-            if self.store.label(&id, label) == LabelOutcome::UnknownTransaction {
-                self.waiting.keep(id, label, millis);
-                done.waiting += 1;
+            match self.store.label(&id, label) {
+                LabelOutcome::Applied => known.push((id, label)),
+                LabelOutcome::Unchanged => {}
+                LabelOutcome::UnknownTransaction => {
+                    self.waiting.keep(id, label, millis);
+                    done.waiting += 1;
+                }
             }
         }
         Ok(done)

@@ -346,6 +346,17 @@ impl Instance {
 
     /// GET of a path of its HTTP port.
     pub fn get(&self, path: &str) -> (u16, String) {
+        self.get_with(path, "")
+    }
+
+    /// The first sample in its metrics that begins with this text.
+    pub fn metric(&self, sample: &str) -> Option<f64> {
+        let (_, text) = self.get("/metrics");
+        text.lines().find_map(|line| line.strip_prefix(sample)?.rsplit(' ').next()?.parse().ok())
+    }
+
+    /// The same with a line of header.
+    pub fn get_with(&self, path: &str, header: &str) -> (u16, String) {
         use std::io::{Read, Write};
         let log = self.log();
         let address = log.lines().find_map(|line| {
@@ -353,7 +364,7 @@ impl Instance {
             Some(line.get("address")?.as_str()?.to_owned())
         });
         let mut connection = std::net::TcpStream::connect(address.expect("an address in the log")).unwrap();
-        write!(connection, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        write!(connection, "GET {path} HTTP/1.1\r\nHost: x\r\n{header}\r\n").unwrap();
         let mut text = String::new();
         connection.read_to_string(&mut text).unwrap();
         let status = text.split(' ').nth(1).unwrap().parse().unwrap();
@@ -603,11 +614,18 @@ fn payments_of(
 
 /// What `replay --order arrival` makes of lines: one assessment, or none, per line.
 pub fn replayed(lines: &[String]) -> Vec<Option<Vec<u8>>> {
+    replayed_with(lines, &[])
+}
+
+/// The same with more arguments, such as another model.
+pub fn replayed_with(lines: &[String], arguments: &[&str]) -> Vec<Option<Vec<u8>>> {
     let folder = tempfile::tempdir().unwrap();
     let (input, output) = (folder.path().join("in.jsonl"), folder.path().join("out.jsonl"));
     std::fs::write(&input, lines.join("\n")).unwrap();
     let done = Command::new(env!("CARGO_BIN_EXE_fraud-stream"))
-        .args(["replay", "--order", "arrival", "--input"])
+        .args(["replay", "--order", "arrival"])
+        .args(arguments)
+        .arg("--input")
         .arg(&input)
         .arg("--output")
         .arg(&output)

@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+mod card;
 mod follow;
 mod standing;
 mod watch;

@@ -143,7 +143,7 @@ impl ModelLife {
             // The same pair goes on in the same report.
             let known = now.challenger.as_ref().filter(|known| {
                 Arc::ptr_eq(known.scorer.model_version(), challenger.model_version())
-                    && now.served.as_ref().is_some_and(|version| Arc::ptr_eq(version, served.model_version()))
+                    && now.served.as_ref().is_some_and(|now| Arc::ptr_eq(now.model_version(), served.model_version()))
             });
             let report = match known {
                 Some(known) => known.report.clone(),
@@ -152,7 +152,7 @@ impl ModelLife {
             Some(Challenger { scorer: challenger.reading_profiles_of(&served)?, report })
         });
         let members =
-            Members { served: Some(served.model_version().clone()), challenger, guard: standing.guard.clone() };
+            Members { served: Some(served.clone()), challenger, guard: standing.guard.clone() };
         (served, members)
     }
 
