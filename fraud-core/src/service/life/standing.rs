@@ -151,8 +151,7 @@ impl ModelLife {
             };
             Some(Challenger { scorer: challenger.reading_profiles_of(&served)?, report })
         });
-        let members =
-            Members { served: Some(served.clone()), challenger, guard: standing.guard.clone() };
+        let members = Members { served: Some(served.clone()), challenger, guard: standing.guard.clone() };
         (served, members)
     }
 
