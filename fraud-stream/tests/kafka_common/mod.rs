@@ -548,7 +548,7 @@ const BEGIN: i64 = 1_522_540_800;
 const DAYS: u64 = 40;
 
 pub fn payments(count: usize, seed: u64) -> Payments {
-    let behind = |chance: &mut Chance, kind| match kind {
+    let behind = |chance: &mut Chance, kind, _| match kind {
         3..10 => chance.below(80_000),
         10 => 86_400 + chance.below(5 * 86_400),
         _ => chance.below(30),
@@ -557,20 +557,21 @@ pub fn payments(count: usize, seed: u64) -> Payments {
 }
 
 /// The same, but as long as partitions stay within half a day of each other, their order decides of no payment whether
-/// it is late, nor of a repeated one whether its first profile is still known.
+/// it is late, nor of a repeated one whether its first profile is still known, nor of one that is late what expired in its
+/// windows meanwhile.
 pub fn in_order_payments(count: usize, seed: u64) -> Payments {
-    let behind = |chance: &mut Chance, kind| match kind {
+    let behind = |chance: &mut Chance, kind, now: i64| match kind {
         3..10 => chance.below(20_000),
-        10 => 2 * 86_400 + chance.below(4 * 86_400),
+        10 if now < BEGIN + 37 * 86_400 => 2 * 86_400 + chance.below(4 * 86_400),
         _ => chance.below(30),
     };
     payments_of((count, seed), &behind, &|age| age < 110_000 || (240_000..36 * 86_400).contains(&age))
 }
 
-/// `behind`: how late a payment is, in seconds, by a number below 100. `repeats`: whether one so old may come again.
+/// `behind`: how late a payment is, in seconds, by a number below 100 and the time. `repeats`: whether one so old may come again.
 fn payments_of(
     (count, seed): (usize, u64),
-    behind: &dyn Fn(&mut Chance, u64) -> u64,
+    behind: &dyn Fn(&mut Chance, u64, i64) -> u64,
     repeats: &dyn Fn(i64) -> bool,
 ) -> Payments {
     let mut chance = Chance::new(seed);
@@ -601,7 +602,7 @@ fn payments_of(
                 continue;
             }
         }
-        let behind = behind(&mut chance, kind);
+        let behind = behind(&mut chance, kind, now);
         let payment =
             (chance.below(300), chance.below(500), 100 + chance.below(30_000), now - i64::try_from(behind).unwrap());
         lines.push(line(index, payment));
