@@ -546,6 +546,8 @@ pub struct Payments {
 
 const BEGIN: i64 = 1_522_540_800;
 const DAYS: u64 = 40;
+/// Half a day before the store of any instance may forget the first payment.
+const FIRST_EXPIRES: i64 = BEGIN + 37 * 86_400;
 
 pub fn payments(count: usize, seed: u64) -> Payments {
     let behind = |chance: &mut Chance, kind, _| match kind {
@@ -553,26 +555,30 @@ pub fn payments(count: usize, seed: u64) -> Payments {
         10 => 86_400 + chance.below(5 * 86_400),
         _ => chance.below(30),
     };
-    payments_of((count, seed), &behind, &|_| true)
+    payments_of((count, seed), &behind, &|_, _| true)
 }
 
 /// The same, but as long as partitions stay within half a day of each other, their order decides of no payment whether
-/// it is late, nor of a repeated one whether its first profile is still known, nor of one that is late what expired in its
-/// windows meanwhile.
+/// it is late, nor of a repeated one whether its first profile is still known, nor of either what expired in its windows
+/// meanwhile: from `FIRST_EXPIRES` on those look back on nothing that expires.
 pub fn in_order_payments(count: usize, seed: u64) -> Payments {
     let behind = |chance: &mut Chance, kind, now: i64| match kind {
         3..10 => chance.below(20_000),
-        10 if now < BEGIN + 37 * 86_400 => 2 * 86_400 + chance.below(4 * 86_400),
+        10 if now < FIRST_EXPIRES => 2 * 86_400 + chance.below(4 * 86_400),
         _ => chance.below(30),
     };
-    payments_of((count, seed), &behind, &|age| age < 110_000 || (240_000..36 * 86_400).contains(&age))
+    let repeats = |age, now| match now < FIRST_EXPIRES {
+        true => age < 110_000 || (240_000..36 * 86_400).contains(&age),
+        false => age < 40_000,
+    };
+    payments_of((count, seed), &behind, &repeats)
 }
 
 /// `behind`: how late a payment is, in seconds, by a number below 100 and the time. `repeats`: whether one so old may come again.
 fn payments_of(
     (count, seed): (usize, u64),
     behind: &dyn Fn(&mut Chance, u64, i64) -> u64,
-    repeats: &dyn Fn(i64) -> bool,
+    repeats: &dyn Fn(i64, i64) -> bool,
 ) -> Payments {
     let mut chance = Chance::new(seed);
     let (mut lines, mut customers) = (Vec::with_capacity(count), Vec::with_capacity(count));
@@ -595,7 +601,7 @@ fn payments_of(
             // The same payment again, now and then with another amount.
             let which = usize::try_from(chance.below(made.len() as u64)).unwrap();
             let mut again = made[which];
-            if repeats(now - again.3) {
+            if repeats(now - again.3, now) {
                 again.2 += u64::from(kind == 0) * (1 + chance.below(3));
                 lines.push(line(ids[which], again));
                 customers.push(again.0);
