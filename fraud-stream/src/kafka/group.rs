@@ -70,7 +70,7 @@ pub(super) fn run(settings: &StreamSettings, shared: &Arc<Shared>) -> Result<(),
     shared.trouble(false);
     tracing::info!(instance = settings.transactional_id(), "scoring, as a member of the group");
     while !shared.stopping() {
-        group.change(&mut queues)?;
+        group.change(&mut queues, &sink)?;
         match group.read(&mut queues, &sink) {
             Ok(true) => {}
             Ok(false) => break,
@@ -122,7 +122,7 @@ impl Group<'_> {
     }
 
     /// Makes the changes that the group asks for. Nothing is in flight.
-    fn change(&mut self, queues: &mut Queues) -> Result<(), StreamError> {
+    fn change(&mut self, queues: &mut Queues, sink: &Sink) -> Result<(), StreamError> {
         while let Some(change) = self.changes.next() {
             let of = |partitions: &[i32]| -> Vec<Source> {
                 partitions.iter().map(|&partition| Source { stream: Stream::Input, partition }).collect()
@@ -130,6 +130,9 @@ impl Group<'_> {
             match change {
                 Change::Given(partitions) => {
                     tracing::info!(?partitions, "given by the group");
+                    if self.owned.is_empty() {
+                        sink.commit_as_member();
+                    }
                     let positions = self.committed(&of(&partitions))?;
                     queues.add(&positions)?;
                     self.owned.extend(&partitions);
@@ -146,6 +149,7 @@ impl Group<'_> {
                     self.answers_from.retain(|source, _| owned.contains(&(source.partition % inputs)));
                 }
             }
+            self.changes.made();
         }
         Ok(())
     }

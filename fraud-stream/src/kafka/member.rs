@@ -3,12 +3,19 @@
 //! The client library tells of it in a callback and then waits until the change is made. It is made not in the
 //! callback but by the reading thread between two batches: what is in flight of a partition is committed before the
 //! partition is given back, so its next owner begins behind it.
+//!
+//! A member that the group took for dead must commit nothing more. The library's flag for that does not do: agreeing to
+//! a change that came before clears it, and offsets of a member without a name are taken by the broker in any case. So a
+//! batch is committed only under the name that the member had when it was given its partitions: the broker gives no
+//! name twice, and the library joins anew only once it was agreed that everything is lost.
 
 use std::collections::VecDeque;
+use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use rdkafka::bindings::{rd_kafka_mem_free, rd_kafka_memberid};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
@@ -16,7 +23,7 @@ use rdkafka::types::RDKafkaRespErr;
 use super::client::Watching;
 
 /// One change of the assignment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Change {
     /// Partitions that are ours from now on.
     Given(Vec<i32>),
@@ -38,9 +45,14 @@ impl Changes {
         !self.queue.lock().is_empty()
     }
 
-    /// The next change.
+    /// The next change. It stays until it is made, because the library waits for it also when the process ends before.
     pub(super) fn next(&self) -> Option<Change> {
-        self.queue.lock().pop_front()
+        self.queue.lock().front().cloned()
+    }
+
+    /// The next change is made.
+    pub(super) fn made(&self) {
+        self.queue.lock().pop_front();
     }
 
     /// Called back by the client library, on the thread that polls it.
@@ -53,6 +65,27 @@ impl Changes {
         let partitions = list.elements().iter().map(|element| element.partition()).collect();
         self.queue.lock().push_back(if given { Change::Given(partitions) } else { Change::Taken(partitions) });
     }
+}
+
+/// The name that the group knows a member by; none for one that it does not know, or not any more.
+///
+/// The safe interface has it only inside of what is sent with offsets, where it cannot be read.
+#[allow(unsafe_code)]
+pub(super) fn name(consumer: &BaseConsumer<Watching>) -> Option<String> {
+    let client = consumer.client().native_ptr();
+    // SAFETY: the handle is valid, because `consumer` is borrowed for the call; the library's handles may be used from
+    // any thread. The call returns null or a string that ends with a zero byte and is ours alone; it is copied, then
+    // freed once, by the function that the library's documentation names, and not used after.
+    let name = unsafe {
+        let name = rd_kafka_memberid(client);
+        if name.is_null() {
+            return None;
+        }
+        let copy = CStr::from_ptr(name).to_string_lossy().into_owned();
+        rd_kafka_mem_free(client, name.cast());
+        copy
+    };
+    Some(name).filter(|name| !name.is_empty())
 }
 
 fn agree(consumer: &BaseConsumer<Watching>, given: bool, list: &TopicPartitionList) {
@@ -74,6 +107,7 @@ impl Drop for Leave {
         self.changes.leaving.store(true, Ordering::Release);
         // The library waits for what it told of already.
         while let Some(change) = self.changes.next() {
+            self.changes.made();
             let (given, partitions) = match change {
                 Change::Given(partitions) => (true, partitions),
                 Change::Taken(partitions) => (false, partitions),

@@ -7,6 +7,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::client::{self, ASK, Watching};
 use super::error::StreamError;
@@ -21,6 +22,8 @@ use super::state::{Known, State};
 
 /// Begins the note that goes with every offset this program commits: an offset without it was set by a person.
 pub(super) const NOTE: &str = "journal ";
+/// How long one question for the group's offsets may take.
+const STEP: Duration = Duration::from_secs(1);
 /// How often progress is spoken of.
 const REPORT: Duration = Duration::from_secs(5);
 
@@ -53,7 +56,7 @@ impl Recovery<'_> {
         let topics = Topics::new(self.settings);
         let asker = client::consumer(self.settings, None)?;
         let sources = sources(&asker, &topics)?;
-        let committed = committed(&asker, &topics, &sources)?;
+        let committed = self.committed(&asker, &topics, &sources)?;
         if self.plan.is_none() {
             return self.stateless(&asker, &topics, (&sources, &committed)).map(Some);
         }
@@ -129,8 +132,49 @@ impl Recovery<'_> {
         topics: &Topics,
         sources: &[Source],
     ) -> Result<Positions, StreamError> {
-        let committed = committed(asker, topics, sources)?;
+        let committed = self.committed(asker, topics, sources)?;
         self.places_of(asker, topics, (sources, &committed))
+    }
+
+    /// What the group committed. While a transaction that may move it is open the broker does not say, so it is asked in
+    /// small steps: the process may be to end meanwhile.
+    fn committed(
+        &self,
+        asker: &BaseConsumer<Watching>,
+        topics: &Topics,
+        sources: &[Source],
+    ) -> Result<Committed, StreamError> {
+        let mut list = TopicPartitionList::with_capacity(sources.len());
+        for source in sources {
+            list.add_partition(topics.name(source.stream), source.partition);
+        }
+        let deadline = Instant::now() + 3 * ASK;
+        let answer = loop {
+            let error = match asker.committed_offsets(list.clone(), STEP) {
+                Ok(answer) => break answer,
+                Err(error) => error,
+            };
+            if self.shared.stopping() {
+                return Err(StreamError::SessionOver { problem: error.to_string() });
+            }
+            let undecided = matches!(
+                error.rdkafka_error_code(),
+                Some(Code::OperationTimedOut | Code::RequestTimedOut | Code::UnstableOffsetCommit)
+            );
+            if !undecided || Instant::now() >= deadline {
+                return Err(StreamError::from_kafka("read the group's offsets", &error));
+            }
+        };
+        let mut found = Committed::new();
+        for element in answer.elements() {
+            element.error().map_err(StreamError::kafka("read the group's offsets"))?;
+            if let Offset::Offset(offset) = element.offset() {
+                let source = topics.source(element.topic(), element.partition());
+                let entry = element.metadata().strip_prefix(NOTE).and_then(|number| number.parse().ok());
+                found.insert(source, At { offset, entry });
+            }
+        }
+        Ok(found)
     }
 
     fn places_of(
@@ -393,22 +437,4 @@ fn sources(asker: &BaseConsumer<Watching>, topics: &Topics) -> Result<Vec<Source
         sources.extend((0..client::partitions(asker, topic)?).map(|partition| Source { stream, partition }));
     }
     Ok(sources)
-}
-
-fn committed(asker: &BaseConsumer<Watching>, topics: &Topics, sources: &[Source]) -> Result<Committed, StreamError> {
-    let mut list = TopicPartitionList::with_capacity(sources.len());
-    for source in sources {
-        list.add_partition(topics.name(source.stream), source.partition);
-    }
-    let answer = asker.committed_offsets(list, 3 * ASK).map_err(StreamError::kafka("read the group's offsets"))?;
-    let mut found = Committed::new();
-    for element in answer.elements() {
-        element.error().map_err(StreamError::kafka("read the group's offsets"))?;
-        if let Offset::Offset(offset) = element.offset() {
-            let source = topics.source(element.topic(), element.partition());
-            let entry = element.metadata().strip_prefix(NOTE).and_then(|number| number.parse().ok());
-            found.insert(source, At { offset, entry });
-        }
-    }
-    Ok(found)
 }

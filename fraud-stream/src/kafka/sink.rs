@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -16,6 +17,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use super::client::{Deliveries, Watching};
 use super::crash::{Crash, CrashPoint};
 use super::error::StreamError;
+use super::member;
 use super::outputs::{Outgoing, Outputs};
 use super::settings::{Delivery, StreamSettings};
 use super::source::Topics;
@@ -43,6 +45,8 @@ pub(super) struct Sink {
     journal_topic: String,
     delivery: Delivery,
     transactional_id: String,
+    /// For a member of the group: its name when it was given its partitions, if it had one.
+    committing_as: Mutex<Option<Option<String>>>,
     crash: Arc<Crash>,
     /// Set when the process must end soon: a broker that does not answer is not waited for any more.
     hurry: Arc<AtomicBool>,
@@ -64,9 +68,15 @@ impl Sink {
             journal_topic: settings.kafka.journal_topic.clone(),
             delivery: settings.kafka.delivery,
             transactional_id: settings.transactional_id(),
+            committing_as: Mutex::default(),
             crash,
             hurry,
         }
+    }
+
+    /// From now on commits only as the member of the group that the consumer is now.
+    pub(super) fn commit_as_member(&self) {
+        *self.committing_as.lock() = Some(member::name(&self.consumer));
     }
 
     /// Sends a batch until it is in.
@@ -126,11 +136,12 @@ impl Sink {
         let group = self.consumer.group_metadata().ok_or_else(|| {
             Failure::Over(StreamError::Internal("the consumer has no group to commit for".to_owned()))
         })?;
-        // Asked for after, not before: a member that was thrown out has no identity any more, and the broker takes
-        // offsets from nobody in particular. Until we agree to the loss the library does not join anew, so an identity
-        // got while nothing was lost is the one that the partitions were given to.
-        if self.consumer.assignment_lost() {
-            return Err(Failure::Over(StreamError::PartitionsLost));
+        // Looked at after, not before: then an identity that was got after a loss is not used.
+        if let Some(given_to) = self.committing_as.lock().as_ref() {
+            let lost = given_to.is_none() || *given_to != member::name(&self.consumer);
+            if lost || self.consumer.assignment_lost() {
+                return Err(Failure::Over(StreamError::PartitionsLost));
+            }
         }
         Ok(group)
     }

@@ -270,6 +270,12 @@ impl World {
         std::fs::read_to_string(self.folder.path().join(format!("log.{number}"))).unwrap_or_default()
     }
 
+    /// Leaves the logs where they are, for whoever looks into a failure.
+    pub fn keep(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
+    }
+
     /// Everything committed to a topic.
     pub fn read(&self, which: &str) -> Vec<Record> {
         read_topic(&self.kafka.address, &self.topic(which))
@@ -302,8 +308,13 @@ impl Instance {
 
     /// SIGTERM.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Any signal, by its name.
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
     /// Waits for the end; the exit code, none after a signal. Gives up after five minutes.
@@ -391,6 +402,12 @@ pub struct Record {
 impl Record {
     pub fn header(&self, name: &str) -> &str {
         std::str::from_utf8(self.headers.get(name).map_or(&b""[..], Vec::as_slice)).unwrap()
+    }
+
+    /// Headers and value, to be read by people.
+    pub fn text(&self) -> String {
+        let headers = self.headers.iter().map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(value)));
+        format!("{} {}", headers.collect::<Vec<_>>().join(" "), String::from_utf8_lossy(&self.value))
     }
 
     pub fn json(&self) -> serde_json::Value {
