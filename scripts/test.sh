@@ -61,7 +61,7 @@ step demo    scripts/demo.sh
 step packaging scripts/packaging.sh check
 long packaging-seeded scripts/packaging.sh seeded
 long images  scripts/images.sh
-long soak    cargo test --release --locked -p fraud-api --test soak -- --ignored --nocapture
+long soak    cargo test --release --locked -p fraud-api --test soak -- --ignored --nocapture --test-threads 1
 step monitoring scripts/monitoring.sh test
 step monitoring-live scripts/monitoring.sh live
 long monitoring-mutants scripts/monitoring.sh mutants

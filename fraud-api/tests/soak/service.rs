@@ -10,13 +10,18 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use fraud_core::store::redis::{BlockingRedisStore, RedisSettings};
+
 use crate::common::{default_model, request};
+use crate::redis::Redis;
 
 /// Where the service keeps its profiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
     /// In the process, saved at its end.
     Embedded,
+    /// In a Redis that writes down what it is told before it answers, so that it may be killed.
+    Redis,
 }
 
 /// A service that can be stopped and started again on the same ports.
@@ -24,7 +29,7 @@ pub struct Process {
     pub address: SocketAddr,
     pub management: SocketAddr,
     folder: TempDir,
-    store: Store,
+    redis: Option<Mutex<Redis>>,
     child: Mutex<Child>,
     /// Held by whoever changes the model file.
     pub changing: Mutex<()>,
@@ -39,9 +44,14 @@ impl Process {
         let folder = tempfile::tempdir().unwrap();
         let (address, management) = (free_port(), free_port());
         std::fs::write(folder.path().join("model.onnx"), default_model()).unwrap();
-        let ports = (address, management);
-        let child = Mutex::new(launch(&folder, ports, store));
-        let process = Self { address, management, folder, store, child, changing: Mutex::default() };
+        let redis = (store == Store::Redis).then(|| {
+            let redis = Redis::with(&["--appendonly", "yes"]);
+            BlockingRedisStore::begin(RedisSettings::new(&redis.url())).unwrap();
+            Mutex::new(redis)
+        });
+        let url = redis.as_ref().map(|redis| redis.lock().unwrap().url());
+        let child = Mutex::new(launch(&folder, (address, management), url));
+        let process = Self { address, management, folder, redis, child, changing: Mutex::default() };
         process.wait_until_ready();
         process
     }
@@ -76,9 +86,22 @@ impl Process {
         std::fs::write(self.model_file(), default_model()).unwrap();
         let mut child = self.child.lock().unwrap();
         stop(&mut child, || self.log());
-        *child = launch(&self.folder, (self.address, self.management), self.store);
+        let url = self.redis.as_ref().map(|redis| redis.lock().unwrap().url());
+        *child = launch(&self.folder, (self.address, self.management), url);
         drop(child);
         self.wait_until_ready();
+    }
+
+    /// Where the profiles are.
+    pub fn store(&self) -> Store {
+        if self.redis.is_some() { Store::Redis } else { Store::Embedded }
+    }
+
+    /// Kills the Redis, if there is one, and starts it again.
+    pub fn restart_redis(&self) {
+        if let Some(redis) = &self.redis {
+            redis.lock().unwrap().restart();
+        }
     }
 
     /// Ends it at once.
@@ -94,7 +117,8 @@ impl Process {
             let line = line.unwrap();
             // The broken files that were offered are refused aloud.
             let refused = line.contains("the new model is refused");
-            let error = line.contains("\"level\":\"ERROR\"") && !refused;
+            let away = self.redis.is_some() && line.contains("the store");
+            let error = line.contains("\"level\":\"ERROR\"") && !refused && !away;
             assert!(!line.contains("panicked") && !error, "{line}");
         }
     }
@@ -108,8 +132,8 @@ impl Process {
     pub fn check_figures(&self, payments: u64) {
         let text = request(self.management, "GET", "/metrics", &[], b"").text();
         assert!(!text.contains("status_code=\"500\""), "{text}");
-        // 37 days of 60 are certainly kept.
-        assert!(self.metric("fraud_store_events ") >= (payments * 37 / 60) as f64);
+        // 37 days of 60 are certainly kept. What others hold is told now and then only.
+        assert!(self.redis.is_some() || self.metric("fraud_store_events ") >= (payments * 37 / 60) as f64);
         assert_eq!(self.metric("http_requests_in_progress "), 1.0);
     }
 
@@ -130,7 +154,7 @@ impl Drop for Process {
     }
 }
 
-fn launch(folder: &TempDir, (address, management): (SocketAddr, SocketAddr), store: Store) -> Child {
+fn launch(folder: &TempDir, (address, management): (SocketAddr, SocketAddr), redis: Option<String>) -> Child {
     let path = |name: &str| folder.path().join(name);
     let log = File::options().create(true).append(true).open(path("log")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_fraud-api"));
@@ -140,10 +164,9 @@ fn launch(folder: &TempDir, (address, management): (SocketAddr, SocketAddr), sto
         .env("FRAUD__SERVER__MANAGEMENT", management.to_string())
         .env("FRAUD__MODEL__PATH", path("model.onnx"))
         .env("FRAUD__MODEL__WATCH", "250ms");
-    match store {
-        Store::Embedded => {
-            command.env("FRAUD__STORE__SNAPSHOT_PATH", path("store.bin")).env("FRAUD__STORE__SNAPSHOT_EVERY", "2s")
-        }
+    match redis {
+        None => command.env("FRAUD__STORE__SNAPSHOT_PATH", path("store.bin")).env("FRAUD__STORE__SNAPSHOT_EVERY", "2s"),
+        Some(url) => command.env("FRAUD__STORE__KIND", "redis").env("FRAUD__STORE__REDIS__URL", url),
     };
     command.stderr(Stdio::from(log)).spawn().unwrap()
 }
