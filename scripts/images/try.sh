@@ -148,7 +148,7 @@ stream() {
   check "its own health check" engine exec "$id" /usr/local/bin/fraud-stream run --check-health
   check "the health check that the image declares" declared "$id" fraud-stream
   check "fraud-loadgen sends it 2,000 payments" load --network host fraud-loadgen \
-    run --target "kafka://$broker" --rate 1000 --duration 2s --count 2000
+    run --target "kafka://$broker" --rate 1000 --duration 10s --count 2000
   read=0
   for _ in $(seq 1 100); do
     read="$(curl -s -m 2 "http://127.0.0.1:$port/metrics" | awk '/^kafka_messages_produced_total.*fraud-predictions/ {print int($NF)}')"
