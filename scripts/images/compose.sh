@@ -48,9 +48,17 @@ find_compose() {
     "$compose_venv/bin/pip" install --quiet --disable-pip-version-check "podman-compose==$compose_version"
     echo "$compose_version" >"$compose_venv/complete"
   fi
-  # podman-compose calls podman by a path: this one knows where our storage is.
-  printf '#!/bin/bash\nexec env TMPDIR=%q CONTAINERS_CONF=%q podman --root %q --runroot /run/fraud-images "$@"\n' \
-    "$store/tmp" "$CONTAINERS_CONF" "$store/storage" >"$store/podman"
+  # podman-compose calls podman by a path: this one knows where our storage is. It goes without `--requires`, because Podman 4 cannot
+  # start what requires something that requires something; podman-compose waits for each condition itself.
+  cat >"$store/podman" <<EOF
+#!/bin/bash
+for argument do
+  shift
+  [[ "\$argument" == --requires=* ]] || set -- "\$@" "\$argument"
+done
+exec env TMPDIR=$(printf %q "$store/tmp") CONTAINERS_CONF=$(printf %q "$CONTAINERS_CONF") \\
+  podman --root $(printf %q "$store/storage") --runroot /run/fraud-images "\$@"
+EOF
   chmod 755 "$store/podman"
   compose() { "$compose_venv/bin/podman-compose" --podman-path "$store/podman" --no-ansi -p "$compose_project" -f "$compose_file" "$@"; }
 }
@@ -117,6 +125,8 @@ for one in held: one.bind(("127.0.0.1", 0))
 print(*(one.getsockname()[1] for one in held))')
   export API_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_PORT
   local services; services="$(compose_services)"
+  # Of now, as the traffic is: older ones are late for a store that it has moved on.
+  local payment; payment="{\"transaction_id\": \"trial\", \"customer_id\": 7, \"terminal_id\": 42, \"tx_amount\": 57.16, \"tx_time_seconds\": $(date +%s)}"
   trap compose_down EXIT
   # shellcheck disable=SC2086 # The names are words.
   compose up -d --no-build $services >"$results/compose.log" 2>&1 || { tail -n 30 "$results/compose.log" >&2; fail "compose up"; }
