@@ -272,32 +272,48 @@ impl Run<'_> {
     }
 
     /// Takes back what these transactions entered: everything where the id was free, their parties where it is
-    /// another payment's, and nothing of a repeat.
+    /// another payment's, and nothing of a repeat, or of one that another process has answered meanwhile.
     async fn take_back(&self, rows: &[Asked]) -> Result<(), StoreError> {
         let shared = self.shared();
+        let (mut claimed, mut entered) = (Vec::new(), Vec::new());
+        for (row, answers) in rows.iter().filter(|(row, _)| row.records) {
+            match answers.as_ref().map(|answers| answers.id.known) {
+                Ok(None) => claimed.push(row),
+                Ok(Some(entry)) if entry.digest != row.written.digest => entered.push(row),
+                // Parts of it may be there. Sent again, it finds them.
+                Ok(Some(_)) | Err(_) => {}
+            }
+        }
+        let calls: Vec<_> = claimed.iter().map(|row| row.id_retraction(shared)).collect();
+        let taken = self.checked(&calls).await?;
+        let taken = claimed.into_iter().zip(taken).filter(|(_, value)| answer::integer(value) == Some(1));
+        entered.extend(taken.map(|(row, _)| row));
+        if entered.is_empty() {
+            return Ok(());
+        }
         let [latest, earliest] = shared.names.times();
         let keys = [shared.names.meta(), latest, earliest];
         let mut times = Call::script(Script::Meta, &keys).arg(shared.epoch().unwrap_or_default()).arg(0);
-        let mut calls = Vec::with_capacity(rows.len() * PARTS + 1);
-        for (row, answers) in rows.iter().filter(|(row, _)| row.records) {
-            let known = answers.as_ref().ok().map(|answers| answers.id.known);
-            let claimed = match known {
-                Some(Some(entry)) if entry.digest == row.written.digest => continue,
-                Some(known) => known.is_none(),
-                // Parts of it may be there. Sent again, it finds them.
-                None => continue,
-            };
+        let mut calls = Vec::with_capacity(entered.len() * 2 + 1);
+        for row in entered {
             times = times.arg(row.written.time).arg(&row.written.digest);
-            calls.extend(row.retraction(shared, claimed));
-        }
-        if calls.is_empty() {
-            return Ok(());
+            calls.extend(row.party_retractions(shared));
         }
         calls.push(times);
-        for value in self.store.call(&calls).await? {
-            answer::checked(&value).map_err(|problem| shared.refused(problem))?;
-        }
+        self.checked(&calls).await?;
         Ok(())
+    }
+
+    /// Sends commands of which none may fail.
+    async fn checked(&self, calls: &[Call]) -> Result<Vec<Value>, StoreError> {
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
+        let values = self.store.call(calls).await?;
+        for value in &values {
+            answer::checked(value).map_err(|problem| self.shared().refused(problem))?;
+        }
+        Ok(values)
     }
 
     /// Repeats whose first profile is on its way from another process wait for it a little; where none comes, the

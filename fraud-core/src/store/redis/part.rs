@@ -106,24 +106,25 @@ impl Row {
             .arg(bounds)
     }
 
-    /// The commands that take it back: only the parties where the id is another transaction's.
-    pub fn retraction(&self, shared: &Shared, claimed: bool) -> Vec<Call> {
-        let epoch = shared.epoch().unwrap_or_default();
-        let names = &shared.names;
-        let mut calls = Vec::with_capacity(PARTS);
-        if claimed {
-            let begin = names.tag(self.written.id.tag);
-            let chunk = format!("{begin}i:{}", self.written.time.div_euclid(ID_CHUNK));
-            let call = Call::script(Script::Retract, &[names.marker(self.written.id.tag), chunk]);
-            calls.push(call.arg(epoch).arg(self.written.id.field()).arg(self.written.entry(self.origin)));
-        }
-        for kind in PARTIES {
+    /// The command that takes its id back; it answers 1 when it did.
+    pub fn id_retraction(&self, shared: &Shared) -> Call {
+        let (names, id) = (&shared.names, &self.written.id);
+        let begin = names.tag(id.tag);
+        let chunk = format!("{begin}i:{}", self.written.time.div_euclid(ID_CHUNK));
+        let keys = [names.marker(id.tag), chunk, reply_key(&begin, self.written.time)];
+        let call = Call::script(Script::Retract, &keys).arg(shared.epoch().unwrap_or_default());
+        call.arg(id.field()).arg(self.written.entry(self.origin))
+    }
+
+    /// The commands that take it back from its parties.
+    pub fn party_retractions(&self, shared: &Shared) -> [Call; 2] {
+        PARTIES.map(|kind| {
             let placed = self.written.party(kind);
-            let [events, _, cells] = names.party(kind, placed);
-            let call = Call::script(Script::Retract, &[names.marker(placed.tag), events, cells]);
-            calls.push(call.arg(epoch).arg(self.written.time).arg(&self.written.member).arg(initial(kind)));
-        }
-        calls
+            let [events, _, cells] = shared.names.party(kind, placed);
+            let call = Call::script(Script::Retract, &[shared.names.marker(placed.tag), events, cells]);
+            let call = call.arg(shared.epoch().unwrap_or_default());
+            call.arg(self.written.time).arg(&self.written.member).arg(initial(kind))
+        })
     }
 }
 

@@ -1,9 +1,10 @@
--- Takes back what a transaction that turned out to be refused had entered.
--- KEYS: marker, then: chunk of its id | events, cells of a customer or terminal
+-- Takes back what a transaction that turned out to be refused had entered. Not an id that a profile was given for: another
+-- process found the transaction and answered it, while this one stood still perhaps.
+-- KEYS: marker, then: chunk of its id, profiles given on its day | events, cells of a customer or terminal
 -- ARGV: epoch, then: id, entry | second, member, the marker's count of such keys
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return redis.error_reply('EPOCH another') end
-if #KEYS == 2 then
-  if redis.call('HGET', KEYS[2], ARGV[2]) ~= ARGV[3] then return 0 end
+if #ARGV == 3 then
+  if redis.call('HGET', KEYS[2], ARGV[2]) ~= ARGV[3] or redis.call('HEXISTS', KEYS[3], ARGV[2]) == 1 then return 0 end
   redis.call('HDEL', KEYS[2], ARGV[2])
   redis.call('HINCRBY', KEYS[1], 'events', -1)
 else
