@@ -15,8 +15,11 @@ use store_reference::{Reference, transaction};
 const START: i64 = 1_700_000_000;
 
 fn begin(store: &StoreSettings) -> RedisSettings {
-    let url = shared::server().lock().unwrap_or_else(|broken| broken.into_inner()).url();
-    let settings = shared::settings(&url, store);
+    begin_on(&shared::url(), store)
+}
+
+fn begin_on(url: &str, store: &StoreSettings) -> RedisSettings {
+    let settings = shared::settings(url, store);
     BlockingRedisStore::begin(settings.clone()).expect("a store");
     settings
 }
@@ -68,28 +71,44 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec((step, 0..3_i64, 0..2_i64, 0..1_000_i64, again), 1..120)
 }
 
+fn batches((steps, size): (&[Step], usize), url: &str) {
+    let settings = StoreSettings { history: 90_000, lateness: 300, dedupe: 200, ..StoreSettings::default() };
+    let (plan, rows) = (plan(), rows(steps));
+    let store = BlockingRedisStore::connect(begin_on(url, &settings)).expect("connected");
+    let other = store.sibling().expect("a sibling");
+    let mut reference = Reference::new(settings);
+    for (index, rows) in rows.chunks(size).enumerate() {
+        let found = observe(if index % 2 == 0 { &store } else { &other }, rows, &plan);
+        for (row, found) in rows.iter().zip(found) {
+            assert_eq!(found, reference.observe(row, plan.profile()), "{row:?}");
+        }
+        assert_eq!(store.store().time(), reference.time());
+        let labels: Vec<(&Id, Label)> = rows
+            .iter()
+            .step_by(3)
+            .map(|row| (&row.transaction_id, Label { fraud: row.time % 2 == 0, observed_at: row.time + 30 }))
+            .collect();
+        let found = other.label_batch(&labels).expect("labels");
+        let expected: Vec<LabelOutcome> = labels.iter().map(|(id, label)| reference.label(id, *label)).collect();
+        assert_eq!(found, expected);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn batches_give_what_single_transactions_give(steps in steps(), size in 1..60_usize) {
-        let settings = StoreSettings { history: 90_000, lateness: 300, dedupe: 200, ..StoreSettings::default() };
-        let (plan, rows) = (plan(), rows(&steps));
-        let store = BlockingRedisStore::connect(begin(&settings)).expect("connected");
-        let other = store.sibling().expect("a sibling");
-        let mut reference = Reference::new(settings);
-        for (index, rows) in rows.chunks(size).enumerate() {
-            let found = observe(if index % 2 == 0 { &store } else { &other }, rows, &plan);
-            for (row, found) in rows.iter().zip(found) {
-                assert_eq!(found, reference.observe(row, plan.profile()), "{row:?}");
-            }
-            assert_eq!(store.store().time(), reference.time());
-            let labels: Vec<(&Id, Label)> = rows.iter().step_by(3)
-                .map(|row| (&row.transaction_id, Label { fraud: row.time % 2 == 0, observed_at: row.time + 30 })).collect();
-            let found = other.label_batch(&labels).expect("labels");
-            let expected: Vec<LabelOutcome> = labels.iter().map(|(id, label)| reference.label(id, *label)).collect();
-            assert_eq!(found, expected);
-        }
+        batches((&steps, size), &shared::url());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn on_a_cluster_too(steps in steps(), size in 1..60_usize) {
+        batches((&steps, size), &shared::cluster());
     }
 }
 

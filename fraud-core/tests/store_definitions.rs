@@ -287,6 +287,11 @@ proptest! {
     }
 
     #[test]
+    fn whatever_comes_profiles_on_a_cluster_are_as_defined(case in cases()) {
+        run(Kind::Cluster, &case);
+    }
+
+    #[test]
     fn whatever_comes_replicas_on_one_redis_give_the_profiles_of_one_store(case in cases()) {
         run(Kind::Replicas, &case);
     }

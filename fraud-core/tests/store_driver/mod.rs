@@ -64,6 +64,9 @@ pub enum Kind {
     /// Three clients of one Redis, which take turns.
     #[cfg(feature = "redis")]
     Replicas,
+    /// Two clients of a cluster, which take turns.
+    #[cfg(feature = "redis")]
+    Cluster,
 }
 
 /// A new store without transactions.
@@ -71,9 +74,11 @@ pub fn store(kind: Kind, settings: &StoreSettings) -> Box<dyn Driver> {
     match kind {
         Kind::Embedded => Box::new(MemoryStore::new(settings.clone())),
         #[cfg(feature = "redis")]
-        Kind::Redis => Box::new(shared::Clients::new(settings, 1)),
+        Kind::Redis => Box::new(shared::Clients::new(&shared::url(), settings, 1)),
         #[cfg(feature = "redis")]
-        Kind::Replicas => Box::new(shared::Clients::new(settings, 3)),
+        Kind::Replicas => Box::new(shared::Clients::new(&shared::url(), settings, 3)),
+        #[cfg(feature = "redis")]
+        Kind::Cluster => Box::new(shared::Clients::new(&shared::cluster(), settings, 2)),
     }
 }
 
@@ -92,6 +97,10 @@ macro_rules! on_every_store {
         mod on_replicas {
             $(#[test] fn $test() { super::$test($crate::store_driver::Kind::Replicas); })+
         }
+        #[cfg(feature = "redis")]
+        mod on_a_cluster {
+            $(#[test] fn $test() { super::$test($crate::store_driver::Kind::Cluster); })+
+        }
     };
 }
 
@@ -109,13 +118,25 @@ pub mod shared {
     use fraud_core::store::redis::{RedisSettings, RedisStore};
     use tokio::runtime::{Builder, Runtime};
 
-    use super::redis::Redis;
+    use super::redis::{Cluster, Redis};
     use super::{Driver, Id, Label, LabelOutcome, Profile, ProfilePlan, StoreError, StoreSettings, Transaction};
 
     /// The server that the tests of one file share, each with a prefix of its own.
     pub fn server() -> &'static Mutex<Redis> {
         static SERVER: OnceLock<Mutex<Redis>> = OnceLock::new();
         SERVER.get_or_init(|| Mutex::new(Redis::start()))
+    }
+
+    /// Where it is.
+    pub fn url() -> String {
+        server().lock().unwrap_or_else(|broken| broken.into_inner()).url()
+    }
+
+    /// Where the cluster is that the tests of one file share.
+    pub fn cluster() -> String {
+        static CLUSTER: OnceLock<Mutex<Cluster>> = OnceLock::new();
+        let cluster = CLUSTER.get_or_init(|| Mutex::new(Cluster::start()));
+        cluster.lock().unwrap_or_else(|broken| broken.into_inner()).url()
     }
 
     /// Settings of a new store on a server.
@@ -142,9 +163,8 @@ pub mod shared {
     }
 
     impl Clients {
-        pub fn new(store: &StoreSettings, count: usize) -> Self {
-            let url = server().lock().unwrap_or_else(|broken| broken.into_inner()).url();
-            let (runtime, settings) = (runtime(), settings(&url, store));
+        pub fn new(url: &str, store: &StoreSettings, count: usize) -> Self {
+            let (runtime, settings) = (runtime(), settings(url, store));
             runtime.block_on(RedisStore::begin(settings.clone())).expect("a store");
             Self::connect(runtime, settings, count)
         }

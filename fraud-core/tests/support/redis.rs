@@ -97,6 +97,46 @@ impl Redis {
     }
 }
 
+/// Three servers that share the slots of a cluster.
+pub struct Cluster {
+    nodes: Vec<Redis>,
+}
+
+impl Cluster {
+    pub fn start() -> Self {
+        let node = || {
+            let bus = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+            let bus = bus.to_string();
+            Redis::with(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "5000"])
+        };
+        let nodes: Vec<Redis> = (0..3).map(|_| node()).collect();
+        let places: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        let made = Command::new("redis-cli")
+            .args(["--cluster", "create"])
+            .args(&places)
+            .arg("--cluster-yes")
+            .output()
+            .expect("redis-cli");
+        assert!(made.status.success(), "no cluster:\n{}", String::from_utf8_lossy(&made.stdout));
+        for _ in 0..600 {
+            if nodes.iter().all(|node| node.cli(&["cluster", "info"]).contains("cluster_state:ok")) {
+                return Self { nodes };
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the cluster does not come up");
+    }
+
+    /// One node stands for all.
+    pub fn url(&self) -> String {
+        self.nodes[0].url()
+    }
+
+    pub fn nodes(&mut self) -> &mut [Redis] {
+        &mut self.nodes
+    }
+}
+
 impl Drop for Redis {
     fn drop(&mut self) {
         self.kill();

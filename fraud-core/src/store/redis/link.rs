@@ -1,5 +1,6 @@
 //! The connection: made when it is needed, believed once it was looked at, made again when it breaks.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -35,23 +36,51 @@ impl Connection {
                 }
                 connection.req_packed_commands(&pipeline, 0, calls.len()).await
             }
-            // Each command finds its own node; they are all on their way before the first is answered.
             Self::Cluster(connection) => {
-                let sent = calls.iter().map(|call| {
-                    let mut connection = connection.clone();
-                    async move { connection.req_packed_command(call.command()).await }
-                });
-                let mut values = Vec::with_capacity(calls.len());
-                for answer in join_all(sent).await {
-                    values.push(match answer {
-                        Ok(value) => value,
-                        Err(error) => Value::ServerError(redis::ServerError::try_from(error)?),
-                    });
+                let groups = by_tag(calls);
+                let sent = groups.iter().map(|places| send_together(connection.clone(), calls, places));
+                let mut values = vec![Value::Nil; calls.len()];
+                for (places, answers) in groups.iter().zip(join_all(sent).await) {
+                    places.iter().zip(answers?).for_each(|(place, answer)| values[*place] = answer);
                 }
                 Ok(values)
             }
         }
     }
+}
+
+/// The calls' places, those of one tag together and in their order: commands of their own overtake each other on their
+/// way, and under one tag lies everything that one call may see of another. Without a tag each is on its own.
+fn by_tag(calls: &[Call]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut of_tag = HashMap::new();
+    for (place, call) in calls.iter().enumerate() {
+        let group = call.tag().map_or(groups.len(), |tag| *of_tag.entry(tag).or_insert(groups.len()));
+        match groups.get_mut(group) {
+            Some(group) => group.push(place),
+            None => groups.push(vec![place]),
+        }
+    }
+    groups
+}
+
+/// Sends the calls of one tag to its node, which answers them in their order.
+async fn send_together(
+    mut connection: ClusterConnection,
+    calls: &[Call],
+    places: &[usize],
+) -> Result<Vec<Value>, redis::RedisError> {
+    if let [place] = places {
+        return match connection.req_packed_command(calls[*place].command()).await {
+            Ok(value) => Ok(vec![value]),
+            Err(error) => Ok(vec![Value::ServerError(redis::ServerError::try_from(error)?)]),
+        };
+    }
+    let mut pipeline = Pipeline::with_capacity(places.len());
+    for place in places {
+        pipeline.add_command(calls[*place].command().clone());
+    }
+    connection.req_packed_commands(&pipeline, 0, places.len()).await
 }
 
 /// What a node of a cluster may take for one command.

@@ -49,25 +49,28 @@ impl Script {
 
 /// A command, put together.
 #[derive(Debug, Clone)]
-pub(super) struct Call(Cmd);
+pub(super) struct Call {
+    command: Cmd,
+    /// What stands in braces in a script's keys, by which a cluster places them; none for other commands.
+    tag: Option<String>,
+}
 
 impl Call {
     /// A script with its keys; arguments come with [`Call::arg`].
-    pub fn script<K: ToRedisArgs>(script: Script, keys: &[K]) -> Self {
+    pub fn script<K: ToRedisArgs + AsRef<str>>(script: Script, keys: &[K]) -> Self {
         let mut command = Cmd::with_capacity(keys.len() + 12, 512);
         command.arg("EVALSHA").arg(digest(script)).arg(keys.len()).arg(keys);
-        Self(command)
+        let braced = |key: &K| Some(key.as_ref().split_once('{')?.1.split_once('}')?.0.to_owned());
+        Self { command, tag: keys.first().and_then(braced) }
     }
 
     /// A plain command.
     pub fn plain(command: &str) -> Self {
-        let mut call = Cmd::new();
-        call.arg(command);
-        Self(call)
+        Self { command: Cmd::new().arg(command).take(), tag: None }
     }
 
     pub fn arg(mut self, argument: impl ToRedisArgs) -> Self {
-        self.0.arg(argument);
+        self.command.arg(argument);
         self
     }
 
@@ -80,7 +83,11 @@ impl Call {
     }
 
     pub fn command(&self) -> &Cmd {
-        &self.0
+        &self.command
+    }
+
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
     }
 }
 
