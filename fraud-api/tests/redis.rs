@@ -120,6 +120,27 @@ fn a_server_without_a_store_or_with_another_and_one_that_evicts_are_refused() {
     assert!(help.0 == 0 && help.1.contains("Examples"), "{}", help.1);
 }
 
+/// Encrypted, and only with a server whose certificate the system trusts.
+#[test]
+fn over_tls_the_servers_certificate_is_checked() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let (certificate, key) = (path("cert.pem"), path("key.pem"));
+    let tls =
+        ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-auth-clients", "no"];
+    let _redis = Redis::with(&tls);
+    let url = format!("rediss://localhost:{port}");
+    let environment = [("FRAUD__STORE__REDIS__URL", url.as_str()), ("FRAUD__STORE__REDIS__EPOCH", "spring")];
+    let (status, text) = command(&["store", "init"], &environment);
+    assert!(status != 0 && text.contains("invalid peer certificate"), "{status} {text}");
+    let trusted = [environment[0], environment[1], ("SSL_CERT_FILE", &certificate)];
+    assert_eq!(command(&["store", "init"], &trusted), (0, "begun: epoch spring\n".to_owned()));
+}
+
 /// Killed and restarted under load, with what it had: every payment that was answered is there, once; none that
 /// was sent until it was answered is lost; the service was not restarted.
 #[test]
