@@ -17,6 +17,8 @@ mod onnx;
 mod ops;
 mod options;
 mod plan;
+mod program;
+mod simd;
 pub mod trees;
 
 pub use baseline::{Baseline, Distribution};
