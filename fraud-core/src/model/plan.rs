@@ -42,8 +42,8 @@ pub(super) fn build(
     };
     let columns = columns(&model, single)?;
     let column = column(chosen, columns, label)?;
-    // tract answers some shapes that are not legal with a panic, in the arithmetic of dimensions too.
-    if let Some(program) = guarded(|| Ok(program::build(&model, single, (columns, column))))? {
+    // tract's arithmetic of dimensions may panic; then its plan shall say what is wrong.
+    if let Ok(Some(program)) = guarded(|| Ok(program::build(&model, single, (columns, column)))) {
         return Ok(match program.trees() {
             Some((evaluator, column)) => Engine::Trees { evaluator: evaluator.clone(), column },
             None => Engine::Program(Box::new(program)),

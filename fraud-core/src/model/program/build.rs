@@ -27,11 +27,7 @@ const WIDEST: usize = 1 << 16;
 
 /// The program of a graph from one matrix of f32 to rows of `columns` numbers; `None` where a node is not known, or where
 /// not every node treats each row by itself. `single`: the graph is typed for one row, otherwise for any number.
-pub(in crate::model) fn build(
-    model: &TypedModel,
-    single: bool,
-    (columns, column): (usize, usize),
-) -> Option<Program> {
+pub(in crate::model) fn build(model: &TypedModel, single: bool, (columns, column): (usize, usize)) -> Option<Program> {
     let order = model.eval_order().ok()?;
     let output = *model.output_outlets().ok()?.first()?;
     let mut builder = Builder { model, single, widest: 1, ..Builder::new(model) };

@@ -32,8 +32,9 @@ pub(super) struct Dense {
 impl Dense {
     /// `weight(input, output)` is the matrix.
     pub(super) fn new((inputs, outputs): (usize, usize), weight: impl Fn(usize, usize) -> f32) -> Self {
-        // A partial sum saves nearly all additions, but its sixteen parts have to be added up for each output.
-        let order = if outputs * (128 + inputs) < 16 * inputs { Order::Partial } else { Order::Panels };
+        // Panels take an instruction for each input, partial sums for each sixteenth input and output; but partial sums
+        // load both factors, and their sixteen parts have to be added up for each output.
+        let order = if outputs * (128 + 2 * inputs) < 16 * inputs { Order::Partial } else { Order::Panels };
         let at = |list: usize, place: usize| match order {
             Order::Panels if place < outputs => weight(list, place),
             Order::Partial if place < inputs => weight(place, list),
@@ -45,8 +46,9 @@ impl Dense {
         };
         let stride = length.div_ceil(16);
         let places = (0..lists).flat_map(|list| (0..stride).map(move |chunk| (list, chunk)));
-        let weights =
-            places.map(|(list, chunk)| std::array::from_fn(|lane| at(list, chunk * 16 + lane))).collect::<Vec<Sixteen>>();
+        let weights = places
+            .map(|(list, chunk)| std::array::from_fn(|lane| at(list, chunk * 16 + lane)))
+            .collect::<Vec<Sixteen>>();
         let bias = vec![0.0; outputs.next_multiple_of(16)];
         Self { inputs, outputs, order, weights, stride, bias, relu: false }
     }
@@ -110,6 +112,8 @@ impl Dense {
             }
         }
         let rows: [&[f32]; R] = std::array::from_fn(|row| &x[row * self.inputs..][..self.inputs]);
+        // By index, as all rows are known to be this long: no check for each.
+        #[allow(clippy::needless_range_loop)]
         for input in 0..self.inputs {
             let Some(panels) = self.weights[input * self.stride + first..].first_chunk::<V>() else { return };
             let weights: [L; V] = std::array::from_fn(|panel| L::load(&panels[panel]));

@@ -29,10 +29,7 @@ pub(super) fn exp<S: Instructions>(x: f32) -> f32 {
     // ln 2 in two parts, the first so short that its product with n is exact.
     let r = plus::<S>(n, -0.693_359_4, x);
     let r = plus::<S>(n, 2.121_944_4e-4, r);
-    let p = polynomial::<S, 6>(
-        r,
-        [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5],
-    );
+    let p = polynomial::<S, 6>(r, [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5]);
     let p = plus::<S>(p, r * r, r) + 1.0;
     // In two steps, because 2ⁿ may be no ordinary number where the answer is one.
     let n = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
@@ -53,10 +50,7 @@ pub(super) fn sigmoid<S: Instructions>(x: f32) -> f32 {
 #[inline(always)]
 pub(super) fn tanh<S: Instructions>(x: f32) -> f32 {
     let square = x * x;
-    let p = polynomial::<S, 5>(
-        square,
-        [-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1],
-    );
+    let p = polynomial::<S, 5>(square, [-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1]);
     let small = plus::<S>(p * square, x, x);
     let large = (1.0 - 2.0 / (exp::<S>(2.0 * x.abs()) + 1.0)).copysign(x);
     if x.abs() < 0.625 { small } else { large }
