@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use allocation_counter::measure;
 use fraud_core::features::{MemoryStore, Profile, StoreSettings};
+use fraud_core::model::LoadOptions;
 use fraud_core::{Amount, Assessment, Decision, Id, Model, Policy, Scorer, Transaction};
 
 /// The `n`-th payment: 50 customers at 40 terminals, a payment a minute, small amounts.
@@ -59,4 +60,17 @@ fn a_warm_store_allocates_rarely_and_an_assessment_only_for_itself() {
         assessments.push(made);
     }
     assert!(explained < payments.len(), "some payments are approved");
+}
+
+#[test]
+fn a_network_allocates_nothing_after_the_first_call() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/models/skl_mlp_relu.onnx");
+    let model = Model::from_path(&file, &LoadOptions::default()).expect("loads");
+    let (rows, mut out) = (vec![1.0; 500 * 15], vec![0.0; 500]);
+    model.predict_batch(&rows, &mut out).expect("answers");
+    let after = measure(|| {
+        model.predict_batch(&rows, &mut out).expect("answers");
+        model.predict(&rows[..15]).expect("answers");
+    });
+    assert_eq!((model.engine(), after.count_total), ("program", 0));
 }

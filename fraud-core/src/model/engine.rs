@@ -1,37 +1,19 @@
-//! What runs a model: a chain of kernels called directly, or tract's plan.
+//! What runs a model: trees alone, a program of our own, or tract's plan.
 
-use std::cell::RefCell;
-use std::sync::Arc;
-
-use super::ops::kernel::RowKernel;
 use super::plan::Plan;
+use super::program::Program;
 use super::trees::TreeEvaluator;
 use crate::error::ModelError;
-
-/// Rows that a chain works on at a time.
-const BLOCK: usize = 256;
 
 /// A function from rows of features to one number per row.
 #[derive(Debug)]
 pub(super) enum Engine {
     /// Nothing but trees: no plan, no allocation.
     Trees { evaluator: TreeEvaluator, column: usize },
-    /// Kernels one after another: no plan either.
-    Chain(Chain),
+    /// Steps of our own over blocks of rows: no plan either.
+    Program(Box<Program>),
     /// Everything else.
     Plan(Box<Plan>),
-}
-
-/// Kernels, each with the width of its answer.
-#[derive(Debug)]
-pub(super) struct Chain {
-    pub steps: Vec<(Arc<dyn RowKernel>, usize)>,
-    pub column: usize,
-}
-
-thread_local! {
-    /// Two buffers between which a chain's rows go to and fro.
-    static BUFFERS: RefCell<(Vec<f32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
 impl Engine {
@@ -46,10 +28,8 @@ impl Engine {
                 }
                 Ok(())
             }
-            Self::Chain(chain) => {
-                for (rows, out) in rows.chunks(BLOCK * width).zip(out.chunks_mut(BLOCK)) {
-                    chain.block(rows, width, out);
-                }
+            Self::Program(program) => {
+                program.run(rows, width, out);
                 Ok(())
             }
             Self::Plan(plan) => plan.run(rows, width, out),
@@ -60,26 +40,8 @@ impl Engine {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Trees { .. } => "trees",
-            Self::Chain(_) => "chain",
+            Self::Program(_) => "program",
             Self::Plan(_) => "plan",
         }
-    }
-}
-
-impl Chain {
-    fn block(&self, rows: &[f32], width: usize, out: &mut [f32]) {
-        BUFFERS.with_borrow_mut(|(from, to)| {
-            let mut columns = width;
-            for (index, (kernel, answers)) in self.steps.iter().enumerate() {
-                to.clear();
-                to.resize(out.len() * answers, 0.0);
-                kernel.rows(if index == 0 { rows } else { from }, columns, to);
-                std::mem::swap(from, to);
-                columns = *answers;
-            }
-            for (row, out) in from.chunks_exact(columns).zip(out) {
-                *out = row[self.column];
-            }
-        });
     }
 }

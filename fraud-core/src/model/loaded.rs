@@ -127,14 +127,15 @@ impl Model {
         &self.version
     }
 
-    /// What runs it: `trees` (the evaluator alone), `chain` (our operators, called one after another) or `plan`.
+    /// What runs it: `trees` (the evaluator alone), `program` (steps of our own over blocks of rows: most networks and
+    /// pipelines) or `plan` (tract, one row at a time).
     #[must_use]
     pub fn engine(&self) -> &'static str {
         self.engine.name()
     }
 
     /// The probability of fraud, in [0, 1], of one row (with [`OutputKind::Score`] the score). A model of trees
-    /// alone allocates nothing.
+    /// alone allocates nothing, a program nothing after a thread's first call.
     ///
     /// # Errors
     /// [`ModelError::RowWidth`], [`ModelError::NotAProbability`], [`ModelError::Run`].

@@ -3,7 +3,7 @@
 //! - `onnx` reads the file and reduces it to the one output that is read; it runs nothing.
 //! - `ops` holds the operators of `ai.onnx.ml`, `plan` gives the graph to tract, which knows the others.
 //! - [`trees`] evaluates tree ensembles and knows neither ONNX files nor tract.
-//! - A graph of nothing but our operators is run by `engine` without tract's plan.
+//! - `program` runs graphs whose nodes are all known and treat each row by itself, `engine` is whichever of the three it is.
 //!
 //! The file's own part of the definition, its metadata, is described in `models/FORMAT.md`.
 
@@ -17,6 +17,8 @@ mod onnx;
 mod ops;
 mod options;
 mod plan;
+mod program;
+mod simd;
 pub mod trees;
 
 pub use baseline::{Baseline, Distribution};

@@ -7,14 +7,12 @@ use parking_lot::Mutex;
 use tract_onnx::Onnx;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{TypedRunnableModel, TypedSimpleState};
-use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_hir::internal::*;
 
-use super::engine::{Chain, Engine};
+use super::engine::Engine;
 use super::guard::{guarded, shortened};
 use super::onnx::output::{Chosen, column};
-use super::ops::RowOp;
-use super::ops::kernel::RowKernel;
+use super::program::{self, at, row_width};
 use crate::error::ModelError;
 
 /// Elements that one row may become anywhere in the graph.
@@ -44,12 +42,16 @@ pub(super) fn build(
     };
     let columns = columns(&model, single)?;
     let column = column(chosen, columns, label)?;
-    if let Some(engine) = direct(&model, width, (columns, column)) {
-        return Ok(engine);
+    // tract's arithmetic of dimensions may panic; then its plan shall say what is wrong.
+    if let Ok(Some(program)) = guarded(|| Ok(program::build(&model, single, (columns, column)))) {
+        return Ok(match program.trees() {
+            Some((evaluator, column)) => Engine::Trees { evaluator: evaluator.clone(), column },
+            None => Engine::Program(Box::new(program)),
+        });
     }
     // What runs one row at a time may as well know it.
     let model = if single { model } else { typed(reader, proto, (width, false)).unwrap_or(model) };
-    let runnable = guarded(|| model.into_runnable())?;
+    let runnable = guarded(|| model.into_optimized()?.into_runnable())?;
     Ok(Engine::Plan(Box::new(Plan::new(runnable, (columns, column)))))
 }
 
@@ -60,17 +62,8 @@ fn typed(reader: &Onnx, proto: &ModelProto, (width, any_height): (usize, bool)) 
         model.set_input_fact(0, f32::fact([rows, width.to_dim()]).into())?;
         let model = model.into_typed()?;
         check_sizes(&model)?;
-        model.into_optimized()
+        model.into_decluttered()
     })
-}
-
-fn at(dim: &TDim, rows: i64) -> Option<i64> {
-    let symbols: Vec<Symbol> = dim.symbols().into_iter().collect();
-    let mut dim = dim.clone();
-    for symbol in symbols {
-        dim = dim.substitute(&symbol, &rows.to_dim()).ok()?;
-    }
-    dim.to_i64().ok()
 }
 
 fn check_sizes(model: &TypedModel) -> TractResult<()> {
@@ -97,59 +90,7 @@ fn columns(model: &TypedModel, single: bool) -> Result<usize, ModelError> {
     if fact.datum_type == String::datum_type() {
         return Err(ModelError::Output { problem: "the output is text: name one with probabilities".to_owned() });
     }
-    let shape = &fact.shape;
-    let volume = shape.volume();
-    let (one, two) = (at(&volume, 1), at(&volume, 2));
-    let per_row = one.filter(|one| *one > 0 && (single || two == Some(2 * one)));
-    // Before the rows only axes of length 1 may stand, or the answers of a row are not side by side.
-    let leading = shape.iter().take_while(|dim| dim.symbols().is_empty()).all(|dim| at(dim, 1) == Some(1));
-    match per_row {
-        Some(columns) if single || leading => usize::try_from(columns).map_err(|_| unfit(&shape)),
-        _ => Err(unfit(&shape)),
-    }
-}
-
-/// An engine without a plan, where the graph is source → kernels, each fed by the one before.
-fn direct(model: &TypedModel, width: usize, (columns, column): (usize, usize)) -> Option<Engine> {
-    let mut outlet = *model.input_outlets().ok()?.first()?;
-    let output = *model.output_outlets().ok()?.first()?;
-    let mut steps: Vec<(Arc<dyn RowKernel>, usize)> = Vec::new();
-    let mut answers = width;
-    while outlet != output {
-        let [successor] = model.outlet_successors(outlet) else { return None };
-        let node = model.node(successor.node);
-        if let Some(RowOp(kernel)) = node.op_as::<RowOp>() {
-            // A kernel reads rows as they are: nothing may have reshaped them before.
-            if model.outlet_fact(outlet).ok()?.rank() != 2 {
-                return None;
-            }
-            answers = kernel.width(answers).ok()?;
-            steps.push((Arc::clone(kernel), answers));
-        } else if !keeps_rows(model, node) {
-            return None;
-        }
-        outlet = OutletId::new(node.id, 0);
-    }
-    if answers != columns {
-        return None;
-    }
-    match steps.as_slice() {
-        [] => None,
-        [(kernel, _)] if kernel.trees().is_some() => {
-            kernel.trees().map(|evaluator| Engine::Trees { evaluator: evaluator.clone(), column })
-        }
-        _ => Some(Engine::Chain(Chain { steps, column })),
-    }
-}
-
-/// Whether the node hands on the same numbers in the same order.
-fn keeps_rows(model: &TypedModel, node: &TypedNode) -> bool {
-    if let Some(axis) = node.op_as::<AxisOp>() {
-        return matches!(axis, AxisOp::Add(_) | AxisOp::Rm(_) | AxisOp::Reshape(..));
-    }
-    let Some(cast) = node.op_as::<Cast>() else { return false };
-    let from = model.outlet_fact(node.inputs[0]).map(|fact| fact.datum_type);
-    from.is_ok_and(|from| from == f32::datum_type()) && cast.to == f64::datum_type()
+    row_width(&fact.shape, single).ok_or_else(|| unfit(&fact.shape))
 }
 
 /// So many stores of states, each used by every so-many-th thread, so that threads seldom meet.
