@@ -64,6 +64,7 @@ long images  scripts/images.sh
 long soak    cargo test --release --locked -p fraud-api --test soak -- --ignored --nocapture --test-threads 1
 step monitoring scripts/monitoring.sh test
 step monitoring-live scripts/monitoring.sh live
+long monitoring-alerts scripts/monitoring.sh alerts
 long monitoring-mutants scripts/monitoring.sh mutants
 long fuzz    scripts/fuzz.sh 60
 step deploy  scripts/deploy_test.sh
