@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Param
 
-from fraud_retraining.parameters import DrillParameters
-from fraud_steps import DEFAULTS, Step, schedule
+from fraud_steps import DEFAULTS, DrillParameters, Step, schedule
 
 DEFAULT = asdict(DrillParameters())
 

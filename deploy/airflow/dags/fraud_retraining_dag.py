@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Param
 
-from fraud_retraining.parameters import GateParameters, Parameters
-from fraud_steps import DEFAULTS, Step, schedule
+from fraud_steps import DEFAULTS, GateParameters, Parameters, Step, schedule
 
 DEFAULT = Parameters(source=os.environ.get("FRAUD_SOURCE", "archive"), until=None)
 

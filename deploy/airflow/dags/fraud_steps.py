@@ -27,7 +27,15 @@ TRAINING = Path(__file__).resolve().parents[2] / "training"
 sys.path.insert(0, str(TRAINING))
 
 from fraud_retraining import alerts  # noqa: E402  (found by the line above)
-from fraud_retraining.parameters import Environment  # noqa: E402
+from fraud_retraining.parameters import (  # noqa: E402
+    DrillParameters,
+    Environment,
+    GateParameters,
+    Parameters,
+)
+
+# The DAGs take parameters from here: in whatever order imports are sorted, the path above is set before.
+__all__ = ["DEFAULTS", "DrillParameters", "GateParameters", "Parameters", "Step", "alert", "parameters", "schedule"]
 
 log = logging.getLogger(__name__)
 
