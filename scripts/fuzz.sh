@@ -13,6 +13,8 @@ if ! cargo-fuzz --version 2>/dev/null | grep -qF "$version"; then
 fi
 # The sanitizers are behind a switch that stable compilers only take this way.
 export RUSTC_BOOTSTRAP=1
+# One for both crates: most of the time goes into building tract with all the instrumentation.
+built="$PWD/target/fuzz"
 wanted=" $* "
 for crate in fraud-core fraud-api; do
   for target in $(cd "$crate" && cargo fuzz list); do
@@ -23,7 +25,7 @@ for crate in fraud-core fraud-api; do
       corpus=fuzz/corpus/$target
       mkdir -p "$seeds" "$corpus"
       printf '\nfuzz: %s of %s for %d s\n' "$target" "$crate" "$seconds"
-      cargo fuzz run --dev "$target" "$corpus" "$seeds" -- \
+      cargo fuzz run --dev --target-dir "$built" "$target" "$corpus" "$seeds" -- \
         -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -max_len=65536 -print_final_stats=0 -verbosity=0
     )
   done
