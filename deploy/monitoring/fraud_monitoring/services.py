@@ -86,7 +86,7 @@ class Scene:
 
     def __exit__(self, *_) -> None:
         for process in self.running.values():
-            process.terminate()
+            self.ask_to_end(process)
         for process in self.running.values():
             try:
                 process.wait(15)
@@ -104,10 +104,18 @@ class Scene:
         self.running[name] = process
         return process
 
+    @staticmethod
+    def ask_to_end(process: subprocess.Popen) -> None:
+        """By the end of its input where it reads one: the stand-in for a cluster then ends its replicas first."""
+        if process.stdin:
+            process.stdin.close()
+        else:
+            process.terminate()
+
     def end(self, name: str) -> None:
         """Ends one server by itself."""
         process = self.running.pop(name)
-        process.terminate()
+        self.ask_to_end(process)
         process.wait(30)
 
     def alive(self, name: str) -> bool:

@@ -213,7 +213,11 @@ impl State {
         let before = (Instant::now(), self.controller.used(&folders, process.id()));
         let (restarts, waiting_since) = (0, None);
         let pod = Pod { name, port, process, folders, ready: false, restarts, waiting_since, before };
-        self.pods.lock().unwrap().push(pod);
+        let mut pods = self.pods.lock().unwrap();
+        // One that comes too late ends at once.
+        if !self.over.load(Ordering::SeqCst) {
+            pods.push(pod);
+        }
         Ok(())
     }
 
