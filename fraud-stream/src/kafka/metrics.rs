@@ -135,28 +135,32 @@ impl Lag {
 
     /// Takes watermarks from the client library's figures.
     pub(super) fn take(&self, statistics: &Statistics) {
-        let committed = self.committed.lock().clone();
         for (name, topic) in &statistics.topics {
-            let (mut lag, mut queued) = (0, 0);
-            for (partition, figures) in &topic.partitions {
-                let source: Source = self.topics.source(name, *partition);
-                let end = figures.ls_offset.max(0).max(figures.hi_offset);
-                let Some(next) = committed.get(&source) else { continue };
-                if end < 0 || *partition < 0 {
-                    continue;
-                }
-                let behind = (end - next).max(0);
-                lag += behind;
+            let partitions = topic.partitions.iter().filter(|(partition, _)| **partition >= 0);
+            let mut ends = Positions::new();
+            let mut queued = 0;
+            for (partition, figures) in partitions {
+                ends.insert(self.topics.source(name, *partition), figures.ls_offset.max(0).max(figures.hi_offset));
                 queued += figures.fetchq_cnt;
-                let gauge = self.metrics.partition_lag.with_label_values(&[name.as_str(), &partition.to_string()]);
-                gauge.set(behind);
             }
-            let topic: Arc<str> = name.as_str().into();
-            self.metrics.shared.consumer_lag(&topic, &self.group, lag);
-            self.metrics.shared.queue_length(&topic, queued);
-            if *name == self.topics.input {
-                self.total.store(lag, Ordering::Relaxed);
-            }
+            self.look(name, &ends);
+            self.metrics.shared.queue_length(&name.as_str().into(), queued);
+        }
+    }
+
+    /// Takes a topic's ends from the broker itself: the client library hears of them only while it fetches.
+    pub(super) fn look(&self, name: &str, ends: &Positions) {
+        let committed = self.committed.lock().clone();
+        let mut lag = 0;
+        for (source, end) in ends {
+            let Some(next) = committed.get(source) else { continue };
+            let behind = (end - next).max(0);
+            lag += behind;
+            self.metrics.partition_lag.with_label_values(&[name, &source.partition.to_string()]).set(behind);
+        }
+        self.metrics.shared.consumer_lag(&name.into(), &self.group, lag);
+        if name == self.topics.input {
+            self.total.store(lag, Ordering::Relaxed);
         }
     }
 }

@@ -12,11 +12,14 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::client::{self, Watching};
 use super::error::StreamError;
-use super::source::{Positions, Source, Topics};
+use super::metrics::Lag;
+use super::source::{Positions, Source, Stream, Topics};
 use super::watermark::Watermark;
 
 /// How long setting a partition's position may take.
 const SEEK: Duration = Duration::from_secs(10);
+/// How long one look at a partition's end may take.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// How the records of one partition come.
 pub(super) struct Way {
@@ -159,6 +162,18 @@ impl Queues {
         let consumer = self.assigned.as_ref().or(self.member.as_ref());
         let consumer = consumer.ok_or_else(|| StreamError::Internal("no consumer to ask with".to_owned()))?;
         Ok(client::watermarks(consumer, partition)?.1)
+    }
+
+    /// Tells the lag where the input ends now. For when nothing is fetched; a broker that does not answer is not insisted on.
+    pub(super) fn look_at_input(&self, lag: &Lag) {
+        let mut ends = Positions::new();
+        for way in self.lanes.iter().filter(|way| way.source.stream == Stream::Input) {
+            let Ok((_, end)) = way.consumer.fetch_watermarks(&self.topics.input, way.source.partition, LOOK) else {
+                return;
+            };
+            ends.insert(way.source, end);
+        }
+        lag.look(&self.topics.input, &ends);
     }
 
     /// Stops or resumes fetching.

@@ -189,6 +189,7 @@ impl Remote {
                 tracing::warn!(why = busy.why, wait = wait.as_secs_f64(), "the API does not answer; input is paused");
                 shared.trouble(true);
                 let _keeps_fetching = queues.pause(true);
+                queues.look_at_input(&shared.lag);
                 let until = Instant::now() + wait;
                 while Instant::now() < until {
                     if shared.stopping() {

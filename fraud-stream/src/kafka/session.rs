@@ -278,6 +278,7 @@ pub(super) fn waiting<'a>(shared: &'a Shared, queues: &'a Queues) -> impl FnMut(
         if let Err(error) = queues.pause(true) {
             tracing::warn!(%error, "fetching goes on");
         }
+        queues.look_at_input(&shared.lag);
         let until = Instant::now() + pause;
         while Instant::now() < until && !shared.stopping() {
             // A member of the group that does not ask is taken for dead.
