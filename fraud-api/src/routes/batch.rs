@@ -167,6 +167,7 @@ impl Work {
         self.transactions.truncate(known);
         self.profiles.truncate(known);
         self.places.truncate(known);
+        self.transactions.iter().for_each(|_| worker.dawdle());
         let mut assessed = Vec::with_capacity(self.transactions.len());
         if wish.explain {
             let pairs = self.transactions.iter().zip(&self.profiles);
