@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use kafka_common::{Kafka, Sent, World, flush, producer, send};
 
@@ -126,4 +127,36 @@ fn an_api_that_sheds_and_stumbles_answers_each_once() {
     let (requests, connections) = (api.requests.load(Ordering::Relaxed), api.connections.load(Ordering::Relaxed));
     assert_eq!(api.keyed.load(Ordering::Relaxed), requests);
     assert!(connections * 3 < requests, "{connections} connections for {requests} requests: not kept alive");
+}
+
+#[test]
+fn the_lag_grows_while_the_api_is_away() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut world = World::new(Kafka::shared(), "away", 1);
+    world.set("scorer.kind", "http");
+    world.set("scorer.url", &format!("http://{nobody}"));
+    world.set("scorer.max_backoff", "1s");
+    let (producer, topic) = (producer(&world.kafka.address), world.topic("input"));
+    let send_some = |ids: std::ops::Range<u32>| {
+        for id in ids {
+            let line = format!(
+                "{{\"transaction_id\":{id},\"customer_id\":1,\"terminal_id\":1,\"tx_amount\":1,\"tx_time_seconds\":1700000000}}"
+            );
+            send(&producer, &topic, &Sent::new(0, "k", line.as_bytes()));
+        }
+        flush(&producer);
+    };
+    send_some(0..10);
+    let mut instance = world.start(&[]);
+    instance.wait_for("input is paused");
+    // What comes while nothing is fetched counts, too.
+    send_some(10..300);
+    let sample = format!("fraud_stream_partition_lag{{partition=\"0\",topic=\"{topic}\"}}");
+    let until = Instant::now() + Duration::from_mins(1);
+    while instance.metric(&sample) != Some(300.0) {
+        assert!(Instant::now() < until, "{:?}\n{}", instance.metric(&sample), instance.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    instance.terminate();
+    assert_eq!(instance.wait(), Some(0), "{}", instance.log());
 }

@@ -131,10 +131,6 @@ impl Cluster {
     pub fn url(&self) -> String {
         self.nodes[0].url()
     }
-
-    pub fn nodes(&mut self) -> &mut [Redis] {
-        &mut self.nodes
-    }
 }
 
 impl Drop for Redis {

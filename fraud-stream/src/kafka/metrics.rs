@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use fraud_core::service::metrics::{Metrics, MetricsError};
 use parking_lot::Mutex;
@@ -93,6 +94,9 @@ impl StreamMetrics {
     }
 }
 
+/// After so long the ends of the input are asked for where the client library does not tell them.
+const OLD: Duration = Duration::from_secs(3);
+
 /// Lag from committed offsets and watermarks.
 #[derive(Debug)]
 pub struct Lag {
@@ -101,6 +105,8 @@ pub struct Lag {
     group: Arc<str>,
     committed: Mutex<Positions>,
     total: AtomicI64,
+    /// When the input's ends were last heard of.
+    heard: Mutex<Option<Instant>>,
 }
 
 impl Lag {
@@ -108,7 +114,7 @@ impl Lag {
     #[must_use]
     pub fn new(metrics: Arc<StreamMetrics>, topics: Topics, group: &str) -> Self {
         let committed = Mutex::default();
-        Self { metrics, topics, group: group.into(), committed, total: AtomicI64::new(0) }
+        Self { metrics, topics, group: group.into(), committed, total: AtomicI64::new(0), heard: Mutex::default() }
     }
 
     /// Notes what was committed.
@@ -148,7 +154,12 @@ impl Lag {
         }
     }
 
-    /// Takes a topic's ends from the broker itself: the client library hears of them only while it fetches.
+    /// Whether nothing was heard of the input's ends for a while: the client library hears of them only while it fetches.
+    pub(super) fn is_old(&self) -> bool {
+        self.heard.lock().is_none_or(|heard| heard.elapsed() > OLD)
+    }
+
+    /// Takes a topic's ends.
     pub(super) fn look(&self, name: &str, ends: &Positions) {
         let committed = self.committed.lock().clone();
         let mut lag = 0;
@@ -161,6 +172,7 @@ impl Lag {
         self.metrics.shared.consumer_lag(&name.into(), &self.group, lag);
         if name == self.topics.input {
             self.total.store(lag, Ordering::Relaxed);
+            *self.heard.lock() = Some(Instant::now());
         }
     }
 }

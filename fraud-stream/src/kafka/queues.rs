@@ -164,8 +164,12 @@ impl Queues {
         Ok(client::watermarks(consumer, partition)?.1)
     }
 
-    /// Tells the lag where the input ends now. For when nothing is fetched; a broker that does not answer is not insisted on.
+    /// Tells the lag where the input ends, unless that was heard a moment ago. For when nothing is fetched; a broker that does
+    /// not answer is not insisted on.
     pub(super) fn look_at_input(&self, lag: &Lag) {
+        if !lag.is_old() {
+            return;
+        }
         let mut ends = Positions::new();
         for way in self.lanes.iter().filter(|way| way.source.stream == Stream::Input) {
             let Ok((_, end)) = way.consumer.fetch_watermarks(&self.topics.input, way.source.partition, LOOK) else {

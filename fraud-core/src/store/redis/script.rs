@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use redis::{Cmd, ToRedisArgs};
+use redis::{Arg, Cmd, ToRedisArgs};
 
 /// A script of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,28 +49,25 @@ impl Script {
 
 /// A command, put together.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
-    command: Cmd,
-    /// What stands in braces in a script's keys, by which a cluster places them; none for other commands.
-    tag: Option<String>,
-}
+pub(super) struct Call(Cmd);
 
 impl Call {
     /// A script with its keys; arguments come with [`Call::arg`].
-    pub fn script<K: ToRedisArgs + AsRef<str>>(script: Script, keys: &[K]) -> Self {
+    pub fn script<K: ToRedisArgs>(script: Script, keys: &[K]) -> Self {
         let mut command = Cmd::with_capacity(keys.len() + 12, 512);
         command.arg("EVALSHA").arg(digest(script)).arg(keys.len()).arg(keys);
-        let braced = |key: &K| Some(key.as_ref().split_once('{')?.1.split_once('}')?.0.to_owned());
-        Self { command, tag: keys.first().and_then(braced) }
+        Self(command)
     }
 
     /// A plain command.
     pub fn plain(command: &str) -> Self {
-        Self { command: Cmd::new().arg(command).take(), tag: None }
+        let mut call = Cmd::new();
+        call.arg(command);
+        Self(call)
     }
 
     pub fn arg(mut self, argument: impl ToRedisArgs) -> Self {
-        self.command.arg(argument);
+        self.0.arg(argument);
         self
     }
 
@@ -83,11 +80,17 @@ impl Call {
     }
 
     pub fn command(&self) -> &Cmd {
-        &self.command
+        &self.0
     }
 
-    pub fn tag(&self) -> Option<&str> {
-        self.tag.as_deref()
+    /// What stands in braces in a script's keys, by which a cluster places them; none for other commands.
+    pub fn tag(&self) -> Option<&[u8]> {
+        // EVALSHA, the script, the number of keys, the first key.
+        let mut arguments = self.0.args_iter();
+        let Some(Arg::Simple(b"EVALSHA")) = arguments.next() else { return None };
+        let Some(Arg::Simple(key)) = arguments.nth(2) else { return None };
+        let mut parts = key.split(|byte| matches!(byte, b'{' | b'}'));
+        parts.nth(1)
     }
 }
 
