@@ -36,6 +36,8 @@ long() { if $all || [ -n "$only" ]; then step "$@"; fi; }
 
 scripts/setup.sh build python
 export RUST_BACKTRACE=1
+# A fresh machine has nothing to go on from: files for incremental builds would only fill its disk.
+[ -n "$(ls -A target/debug/incremental 2>/dev/null)" ] || export CARGO_INCREMENTAL="${CARGO_INCREMENTAL:-0}"
 # One set of packages and features for every build without optimisation (scripts/programs.sh has it too): another set would compile
 # most of it a second time.
 all_of_it=(--workspace --features fraud-loadgen/kafka --locked)
