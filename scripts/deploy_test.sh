@@ -3,8 +3,9 @@
 # their own; `make deploy-test` runs them all.
 #   scripts/deploy_test.sh              all steps
 #   scripts/deploy_test.sh manifests …  some of them, by name
-# Steps: manifests  builds every kustomization; schemas, references, scaling, security, flows, settings, probes, sizes
-#        seeded     each of those checks seen failing on a mistake
+# Steps: manifests  builds every kustomization; schemas, references, scaling, security, flows, settings, probes, sizes,
+#                   updates, volumes of images
+#        seeded     each of those checks seen failing on a mistake; the Secrets that values for charts name
 #        live       the real programs under the settings of the manifests: ports, paths, probes, a rollout under load; what the
 #                   demo's Prometheus scrapes and whom its Alertmanager calls
 #        checkov    policies, offline
@@ -39,7 +40,7 @@ manifests() {
   "$python" -m deploy_check --binaries "$programs" --write "$built"
 }
 seeded() {
-  "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_seeded.py
+  "$python" -m pytest --quiet -p no:cacheprovider deploy/tests/test_seeded.py deploy/tests/test_charts.py
 }
 live() {
   scripts/programs.sh || return

@@ -1,17 +1,19 @@
 """The commands and settings of the Redis and the Kafka in the manifests, run with a real redis-server and a real Kafka."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from deploy_check.build import DEPLOY, build
 from deploy_check.pods import workloads
 from deploy_check.settings import file_text
-from test_live import PATIENCE, free_ports, until
+from test_live import PATIENCE, PAYMENT, ask, free_ports, running, until
 
 ROOT = DEPLOY.parent
 
@@ -25,11 +27,13 @@ def part(overlay, name):
 @contextmanager
 def process(command, folder, env=None):
     with (folder / "log").open("ab") as log:
-        running = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **(env or {})})
+        running = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **(env or {})}, start_new_session=True)
     try:
         yield running
     finally:
-        running.kill()
+        # With what it started itself.
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
         running.wait()
 
 
@@ -82,7 +86,13 @@ def kafka_bin(tmp_path):
     subprocess.run([ROOT / "scripts" / "kafka.sh", "fetch"], check=True)
     folder = tmp_path / "bin"
     folder.mkdir()
-    classes = {"kafka-storage": "kafka.tools.StorageTool", "kafka-server-start": "kafka.Kafka", "kafka-topics": "org.apache.kafka.tools.TopicCommand"}
+    classes = {
+        "kafka-storage": "kafka.tools.StorageTool",
+        "kafka-server-start": "kafka.Kafka",
+        "kafka-topics": "org.apache.kafka.tools.TopicCommand",
+        "kafka-console-producer": "org.apache.kafka.tools.ConsoleProducer",
+        "kafka-console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer",
+    }
     for name, java in classes.items():
         script = folder / f"{name}.sh"
         options = "$KAFKA_HEAP_OPTS $KAFKA_JVM_PERFORMANCE_OPTS -Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
@@ -91,40 +101,103 @@ def kafka_bin(tmp_path):
     return folder
 
 
-def test_kafka_starts_twice_and_gets_its_topics(tmp_path, kafka_bin):
-    port, controller = free_ports(2)
-    bundle, pod, container = part("prod", "fraud-kafka")
-    text = file_text(bundle, pod, container, "/etc/kafka/server.properties")
-    text = text.replace("/var/lib/kafka/data", str(tmp_path / "data"))
-    text = text.replace("PLAINTEXT://:9092", f"PLAINTEXT://127.0.0.1:{port}").replace("127.0.0.1:9093", f"127.0.0.1:{controller}")
-    (tmp_path / "server.properties").write_text(text)
-    env = {e["name"]: e["value"] for e in container["env"]}
-    env |= {"FRAUD_KAFKA_SERVICE_HOST": "127.0.0.1", "FRAUD_KAFKA_SERVICE_PORT": str(port)}
+class Broker:
+    """The manifests' Kafka, with its files in a folder and ports of ours. It cannot reach what it tells its clients."""
 
-    def here(command):
-        return [part.replace("/opt/kafka/bin", str(kafka_bin)).replace("/etc/kafka", str(tmp_path)) for part in command]
+    def __init__(self, folder, scripts):
+        self.folder, self.scripts = folder, scripts
+        self.port, internal, controller = free_ports(3)
+        # Where the broker's own Java looks for this name nobody listens, as where a Pod cannot come back through its Service.
+        self.address = f"localhost:{self.port}"
+        bundle, pod, container = part("prod", "fraud-kafka")
+        ports = {"PLAINTEXT://:9092": f"PLAINTEXT://127.0.0.1:{self.port}", "127.0.0.1:9094": f"127.0.0.1:{internal}"}
+        ports |= {"127.0.0.1:9093": f"127.0.0.1:{controller}"}
+        text = file_text(bundle, pod, container, "/etc/fraud-kafka/server.properties")
+        text = text.replace("/var/lib/kafka/data", str(folder / "data"))
+        for place, here in ports.items():
+            assert place in text
+            text = text.replace(place, here)
+        (folder / "server.properties").write_text(text)
+        (folder / "names").write_text("127.0.0.2 localhost\n")
+        self.env = {e["name"]: e["value"] for e in container["env"]}
+        self.env |= {"FRAUD_KAFKA_SERVICE_HOST": "localhost", "FRAUD_KAFKA_SERVICE_PORT": str(self.port)}
+        self.env["KAFKA_JVM_PERFORMANCE_OPTS"] += f" -Djdk.net.hosts.file={folder / 'names'}"
+        places = {"/opt/kafka/bin": str(scripts), "/etc/fraud-kafka": str(folder), "127.0.0.1/9094": f"127.0.0.1/{internal}"}
+        self.command = container["command"]
+        for place, here in {**places, **ports}.items():
+            self.command = [part.replace(place, here) for part in self.command]
 
-    _, _, topics = part("prod", "fraud-kafka-topics")
-    own = {e["name"]: e["value"] for e in topics["env"]}
-    for _ in range(2):
-        with process(here(container["command"]), tmp_path, env) as kafka:
-            log = tmp_path / "log"
-
-            def made():
-                ran = subprocess.run(here(topics["command"]), env={**os.environ, **env, **own}, capture_output=True, check=False)
-                assert kafka.poll() is None, log.read_text()[-2000:]
-                return ran.returncode == 0
-
-            # The Pod is started again until the broker answers.
-            until(made, "topics are made")
-            list_them = [kafka_bin / "kafka-topics.sh", "--bootstrap-server", f"127.0.0.1:{port}", "--describe"]
-            told = subprocess.run(list_them, env={**os.environ, **own}, capture_output=True, text=True, check=True).stdout
-            made_topics = {line.split()[1]: line for line in told.splitlines() if line.startswith("Topic: ")}
-            for name in ("transactions-input", "fraud-predictions", "fraud-labels", "transactions-dead-letter"):
-                assert "PartitionCount: 12" in made_topics[name], told
+    @contextmanager
+    def running(self):
+        """The broker, until it was asked to end and did."""
+        log = self.folder / "log"
+        with process(self.command, self.folder, self.env) as kafka:
+            yield
+            assert kafka.poll() is None, log.read_text()[-2000:]
             kafka.send_signal(signal.SIGTERM)
             end = time.monotonic() + PATIENCE
             while kafka.poll() is None and time.monotonic() < end:
                 time.sleep(0.1)
             assert kafka.returncode in (0, 143), log.read_text()[-2000:]
 
+    def tool(self, name, *arguments, text=None):
+        """What one of Kafka's tools prints."""
+        command = [self.scripts / f"{name}.sh", "--bootstrap-server", self.address, *arguments]
+        env = {**os.environ, "KAFKA_HEAP_OPTS": "-Xmx96m", "KAFKA_JVM_PERFORMANCE_OPTS": "-XX:TieredStopAtLevel=1"}
+        return subprocess.run(command, env=env, input=text, capture_output=True, text=True, check=False).stdout
+
+    def partitions(self):
+        """How many partitions each topic has."""
+        lines = [line.split() for line in self.tool("kafka-topics", "--describe").splitlines() if line.startswith("Topic: ")]
+        return {words[1]: words[words.index("PartitionCount:") + 1] for words in lines}
+
+    def until_topics(self):
+        wanted = dict.fromkeys(("transactions-input", "fraud-predictions", "fraud-labels", "transactions-dead-letter"), "12")
+        until(lambda: wanted.items() <= self.partitions().items(), f"topics are made: {(self.folder / 'log').read_text()[-2000:]}")
+
+
+def test_kafka_makes_its_topics_on_every_volume(tmp_path, kafka_bin):
+    broker = Broker(tmp_path, kafka_bin)
+    with broker.running():
+        broker.until_topics()
+    # The container is made anew, the volume stays: so does what was written.
+    with broker.running():
+        broker.until_topics()
+    # The Pod is made anew on another node.
+    shutil.rmtree(tmp_path / "data")
+    with broker.running():
+        broker.until_topics()
+
+
+def test_kafka_ends_transactions_without_reaching_its_own_service(tmp_path, kafka_bin):
+    broker = Broker(tmp_path, kafka_bin)
+    stream = tmp_path / "stream"
+    stream.mkdir()
+    (port,) = free_ports(1)
+    changes = {
+        "FRAUD__SERVER__BIND": f"127.0.0.1:{port}",
+        "FRAUD__KAFKA__BROKERS": broker.address,
+        "FRAUD__STATE__FOLDER": str(stream),
+    }
+    with broker.running():
+        broker.until_topics()
+        with running("dev", "fraud-stream", stream, changes) as (program, _):
+            payment = {**PAYMENT, "tx_datetime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+            broker.tool("kafka-console-producer", "--topic", "transactions-input", text=json.dumps(payment) + "\n")
+            # A reader that sees only what was committed sees nothing until the broker has written the transaction's end.
+            read = ("--topic", "fraud-predictions", "--from-beginning", "--max-messages", "1", "--timeout-ms", str(1000 * PATIENCE))
+            read += ("--isolation-level", "read_committed")
+            told = broker.tool("kafka-console-consumer", *read)
+            assert '"decision"' in told, (stream / "log").read_text()[-2000:]
+            program.send_signal(signal.SIGTERM)
+            assert program.wait(PATIENCE) == 0
+
+    # README.md, "When Kafka's records are lost": it says so and ends, and goes on with its histories where it is told to.
+    shutil.rmtree(tmp_path / "data")
+    with broker.running():
+        broker.until_topics()
+        with running("dev", "fraud-stream", stream, changes) as (program, _):
+            assert program.wait(PATIENCE) == 78, (stream / "log").read_text()[-2000:]
+        knowingly = {"FRAUD__STATE__ON_LOST_STATE": "continue", "FRAUD__KAFKA__ON_LOST_INPUT": "continue"}
+        with running("dev", "fraud-stream", stream, changes | knowingly) as (_, _):
+            until(lambda: ask(port, "/health/ready")[0] == 200, f"it goes on: {(stream / 'log').read_text()[-2000:]}")

@@ -22,7 +22,7 @@ def seeded(overlay, change):
 
 
 def named(bundle, kind, name):
-    """Objects by name; a generated one has a hash at its end: `fraud-store-*`."""
+    """Objects by name; a generated one has a hash of ten characters at its end."""
     found = [o for o in bundle.of(kind) if fnmatch.fnmatch(o["metadata"]["name"], name)]
     assert found, f"no {kind}/{name}"
     return found
@@ -71,8 +71,9 @@ def environment(name, variable, value):
 
 SPEC = "spec/template/spec"
 C = f"{SPEC}/containers/0"
-D, HPA, NP, PDB, SO, SM = (
+D, HPA, NP, PDB, SO, SM, SS = (
     "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "ScaledObject", "ServiceMonitor",
+    "StatefulSet",
 )  # fmt: skip
 API, STREAM = "fraud-api", "fraud-stream"
 INGRESS = "examples/prod-with-ingress"
@@ -185,7 +186,7 @@ MISTAKES = [
     ("settings", "dev", at(D, API, f"{C}/volumeMounts/0/readOnly", True), "cannot be written"),
     ("settings", "dev", at(D, API, f"{C}/ports/0/containerPort", 8080), "port 8080 is declared"),
     ("settings", "dev", at(D, API, f"{C}/resources/limits/memory", "300Mi"), "killed before it refuses"),
-    ("settings", "prod", at("ConfigMap", "fraud-store-*", "data/FRAUD__STORE__REDIS__PASSWORD_FILE", "/x"), "where nothing is mounted"),
+    ("settings", "prod", at("ConfigMap", "fraud-store-??????????", "data/FRAUD__STORE__REDIS__PASSWORD_FILE", "/x"), "where nothing is mounted"),
     # Probes and the end.
     ("probes", "dev", at(D, API, f"{C}/livenessProbe/httpGet/port", "admin"), "asks port admin"),
     ("probes", "dev", at(D, API, f"{C}/livenessProbe/httpGet/path", "/health/ready"), "would get it killed"),
@@ -199,10 +200,16 @@ MISTAKES = [
     ("probes", "prod", at(D, STREAM, f"{SPEC}/terminationGracePeriodSeconds", 5), "is killed after 5 s"),
     ("probes", "dev", at(D, API, "spec/strategy", {"type": "RollingUpdate"}), "must be Recreate"),
     ("probes", "dev", at(D, API, "spec/replicas", 2), "each would know a part"),
-    ("probes", "prod", at("ConfigMap", "fraud-store-*", "data", {"FRAUD__STORE__KIND": "embedded"}), "keeps its history in memory"),
+    ("probes", "prod", at("ConfigMap", "fraud-store-??????????", "data", {"FRAUD__STORE__KIND": "embedded"}), "keeps its history in memory"),
     # Sizes.
     ("sizes", "dev", at(D, API, f"{C}/resources/requests/cpu", "3"), "cores in all"),
     ("sizes", "prod", at(D, API, f"{C}/resources/requests/memory", "2Gi"), "MiB in all"),
+    # The next apply.
+    ("updates", "prod", at("ConfigMap", "fraud-store-epoch-*", "data/FRAUD__STORE__REDIS__TIMEOUT", "1s"), "the next apply would be refused"),
+    # Volumes that images have of their own.
+    ("volumes", "prod", at(SS, "fraud-kafka", f"{C}/volumeMounts/0/mountPath", "/etc/kafka"), "the container cannot be made"),
+    ("volumes", "prod", at(SS, "fraud-kafka", f"{C}/volumeMounts/1/mountPath", "/var/lib/kafka"), "is lost with the container"),
+    ("volumes", "demo", at(D, "grafana", f"{C}/image", "example.com/other:1.0"), "nobody looked which volumes"),
 ]  # fmt: skip
 
 

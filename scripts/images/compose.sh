@@ -6,32 +6,42 @@ compose_version=1.5.0
 # A name of its own, so that what somebody has up by that file is left alone.
 compose_project=fraud-trial
 
-# One image that stands for all of them.
+# One image that stands for all of them, made anew when what it is made by changed.
 others() {
-  has_image "localhost/$stand_in_label-others" && return 0
+  has_image "$others" && return 0
   debian
   if ! has_image "localhost/$stand_in_label-debian"; then
     tar -C "$store/debian" --exclude=./complete -c . | engine import -q - "localhost/$stand_in_label-debian" >/dev/null
   fi
   scripts/kafka.sh fetch
-  engine build -q --format docker --network host -t "localhost/$stand_in_label-others" \
+  engine build -q --format docker --network host -t "$others" \
     -f scripts/images/others.Dockerfile "$root/.cache/kafka" >/dev/null
 }
 
-# Tags the stand-in with each name of the compose file that cannot be pulled, with the entry point that it has upstream.
+# Tags the stand-in with each name of the compose file that cannot be pulled, with the entry point and the volumes that it has
+# upstream.
 other_images() {
-  local image entry
+  local image entry volumes made_by
+  made_by="$(cat scripts/images/others.Dockerfile scripts/images/compose.sh | sha256sum | cut -c1-12)"
+  others="localhost/$stand_in_label-others:$made_by"
   for image in $(sed -n 's/^    image: \(docker\.io[^ ]*\)$/\1/p' "$compose_file" | sort -u); do
-    has_image "$image" && continue
+    if has_image "$image"; then
+      # Not one of ours, or one of these.
+      case "$(engine image inspect --format "{{index .Config.Labels \"$stand_in_label\"}}" "$image" 2>/dev/null)" in
+        '' | '<no value>' | "$made_by") continue ;;
+      esac
+    fi
     engine pull -q "$image" >/dev/null 2>&1 && continue
+    entry='[]' volumes=''
     case "$image" in
       */grafana:*) continue ;;
-      */prometheus:*) entry='["/usr/bin/prometheus"]' ;;
-      */alertmanager:*) entry='["/usr/bin/prometheus-alertmanager"]' ;;
-      *) entry='[]' ;;
+      */prometheus:*) entry='["/usr/bin/prometheus"]' volumes='VOLUME ["/prometheus"]' ;;
+      */alertmanager:*) entry='["/usr/bin/prometheus-alertmanager"]' volumes='VOLUME ["/alertmanager"]' ;;
+      */kafka:*) volumes='VOLUME ["/etc/kafka/secrets", "/var/lib/kafka/data", "/mnt/shared/config"]' ;;
+      */redis:*) volumes='VOLUME ["/data"]' ;;
     esac
     others
-    printf 'FROM %s\nENTRYPOINT %s\n' "localhost/$stand_in_label-others" "$entry" >"$store/Dockerfile.other"
+    printf 'FROM %s\nLABEL %s=%s\nENTRYPOINT %s\n%s\n' "$others" "$stand_in_label" "$made_by" "$entry" "$volumes" >"$store/Dockerfile.other"
     engine build -q --format docker -t "$image" -f "$store/Dockerfile.other" "$root/scripts/images" >/dev/null
   done
 }

@@ -15,5 +15,5 @@ RUN mkdir -p /opt/kafka/bin /opt/kafka/config \
  && printf 'Configuration:\n  status: warn\n' >/opt/kafka/config/tools-log4j2.yaml \
  && ln -s /usr/bin/python3 /usr/local/bin/python3
 # A volume begins as a copy of the folder, owner and all.
-RUN install -d -o 1000 -g 1000 /var/lib/kafka && install -d -o 999 -g 999 /data \
+RUN install -d -o 1000 -g 1000 /var/lib/kafka/data && install -d -o 999 -g 999 /data \
  && install -d -o 65534 -g 65534 /prometheus /alertmanager

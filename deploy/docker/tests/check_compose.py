@@ -7,6 +7,9 @@ import json
 import pathlib
 import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
+from deploy_check.volumes import image_problems
+
 OWN = {"fraud-api", "fraud-stream", "fraud-loadgen"}
 SERVICES = {"fraud-api", "fraud-stream", "kafka", "redis", "prometheus", "alertmanager", "grafana"}
 CONDITIONS = {"service_healthy", "service_completed_successfully", "service_started"}
@@ -44,6 +47,9 @@ def service_problems(name: str, service: dict, model: dict) -> list[str]:
             found.append(f"{mount['source']} can be written from inside")
         if mount["type"] == "volume" and mount.get("source") not in model.get("volumes", {}):
             found.append(f"the volume {mount.get('source')} is not declared")
+    places = {path.split(":")[0]: False for path in service.get("tmpfs", [])}
+    places |= {mount["target"]: bool(mount.get("read_only")) for mount in service.get("volumes", [])}
+    found += image_problems(service["image"], places)
     for other, how in service.get("depends_on", {}).items():
         condition, target = how.get("condition"), others.get(other)
         if condition not in CONDITIONS or target is None:

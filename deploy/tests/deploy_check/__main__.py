@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import network, probes, references, scaling, schema, security, settings, sizes
+from . import network, probes, references, scaling, schema, security, settings, sizes, updates, volumes
 from .build import DEPLOY, BuildError, build, kustomizations
 
 # Every check: name and function of a bundle that yields what is wrong.
@@ -17,6 +17,8 @@ CHECKS = {
     "settings": settings.check,
     "probes": probes.check,
     "sizes": sizes.check,
+    "updates": updates.check,
+    "volumes": volumes.check,
 }
 
 

@@ -143,9 +143,6 @@ def _flows(bundle, ours, pods):
     for init in each("fraud-store-init"):
         for redis in each("fraud-redis"):
             yield from flow(True, (init, redis), 6379, "it begins the store")
-    for topics in each("fraud-kafka-topics"):
-        for kafka in each("fraud-kafka"):
-            yield from flow(True, (topics, kafka), 9092, "it makes the topics")
     for redis in each("fraud-redis"):
         for other in (stranger, outsider, client, prometheus, world):
             yield from flow(False, (other, redis), 6379, "only the services use the store")
