@@ -18,6 +18,14 @@ check() {
     echo "workflows: pin by digest, with the version in a comment: owner/action@<40 digits> # v1.2.3" >&2
     exit 1
   fi
+  # The training's environment (deploy/training/env.sh) is of Python 3.11, and the runner's own is another.
+  local file
+  for file in .github/workflows/*.yml; do
+    if [ "$(grep -cE 'run: make (test|test-all|mlops-test)$' "$file")" -gt "$(grep -c 'Python/3\.11\.' "$file")" ]; then
+      echo "workflows: $file runs tests without Python 3.11: add the step of tests.yml" >&2
+      exit 1
+    fi
+  done
   "$python_bin/shellcheck" --severity=warning .github/release.sh
   .github/release.sh
   echo "workflows: $(ls .github/workflows/*.yml | wc -l) files clean (actionlint, shellcheck, zizmor)"
@@ -32,6 +40,7 @@ seeded_mistakes() {
   seeded 'rights for everything' $release 's/^permissions: \{\}/permissions: write-all/' 'excessive-permissions|overly broad' .github/lint.sh
   seeded 'an input in the shell' $deploy 's/"\$image:\$VERSION"/"$image:${{ inputs.version }}"/' 'template-injection|code injection' .github/lint.sh
   seeded 'credentials left behind' - "perl -0pi -e 's/\\n +with:\\n +persist-credentials: false//' $release" 'artipacked|credential' .github/lint.sh
+  seeded 'tests without their Python' $release '/- name: Python 3\.11/,+1d' 'without Python 3.11' .github/lint.sh
   seeded 'a job that is waited for but is not there' $deploy 's/needs: verify/needs: verified/' 'does not exist' .github/lint.sh
   seeded 'an output that nobody writes' $deploy 's/steps\.digests\.outputs\.api/steps.digest.outputs.api/' 'property "digest" is not defined' .github/lint.sh
   seeded 'shell that breaks at a space' $deploy 's/push origin "\$branch"/push origin $branch/' 'SC2086' .github/lint.sh

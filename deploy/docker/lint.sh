@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the Dockerfile and the compose file without an engine; scripts/images.sh builds and runs them. Installs what is
+# Checks the Dockerfiles and the compose file without an engine; scripts/images.sh builds and runs them. Installs what is
 # lacking.
 #   deploy/docker/lint.sh          the checks
 #   deploy/docker/lint.sh seeded   the tests of the checks: each mistake must be noticed
@@ -11,7 +11,9 @@ folder=deploy/docker
 
 check() {
   python_tools
-  "$python_bin/hadolint" --no-color "$folder/Dockerfile"
+  local dockerfiles=(deploy/*/Dockerfile)
+  "$python_bin/hadolint" --no-color "${dockerfiles[@]}"
+  "$python_bin/python" "$folder/tests/check_context.py" "${dockerfiles[@]}"
   # A frontend by name would be fetched at each build, and could change under it.
   ! grep -n '^# *syntax *=' "$folder/Dockerfile" || { echo "docker: no '# syntax=' line" >&2; exit 1; }
   # The loader of the specification, which `docker compose config` is made of.
@@ -21,7 +23,7 @@ check() {
   (cd "$folder" && "$go_command" -format json compose.yaml) >"$resolved"
   "$python_bin/python" "$folder/tests/check_compose.py" "$resolved"
   "$python_bin/shellcheck" --severity=warning -x scripts/images.sh "$folder/lint.sh" deploy/argocd/test.sh deploy/terraform/test.sh .github/lint.sh
-  echo "docker: Dockerfile and compose file in order (hadolint, compose's own loader, shellcheck)"
+  echo "docker: Dockerfiles and compose file in order (hadolint, compose's own loader, shellcheck)"
 }
 
 seeded_mistakes() {
@@ -32,6 +34,8 @@ seeded_mistakes() {
   seeded 'a frontend from a registry' $d '1i # syntax=docker/dockerfile:1' 'no .# syntax' "${run[@]}"
   seeded 'an instruction that does not exist' $d 's/^EXPOSE/EXPOSES/' 'unexpected|invalid|missing' "${run[@]}"
   seeded 'a relative working directory' $d 's/^WORKDIR \/src/WORKDIR src/' 'DL3000' "${run[@]}"
+  seeded 'a copy of what the context lacks' deploy/airflow/Dockerfile.dockerignore '/fraud_training/d' 'copies deploy/training/fraud_training, which .* leaves out' "${run[@]}"
+  seeded 'an ignore file that is not there' - 'rm deploy/mlflow/Dockerfile.dockerignore' 'copies deploy/mlflow/requirements.txt, which .dockerignore leaves out' "${run[@]}"
   seeded 'a key that does not exist' $c 's/^    mem_limit: 512m/    memory_limit: 512m/' 'memory_limit' "${run[@]}"
   seeded 'a wait for nobody' $c 's/^      kafka: \{condition/      kafkas: {condition/' 'kafkas' "${run[@]}"
   seeded 'a network that does not exist' $c 's/^  networks: \[fraud\]/  networks: [frauds]/' 'network frauds is not declared' "${run[@]}"
@@ -41,6 +45,7 @@ seeded_mistakes() {
   seeded 'a root that can be written' $c 's/read_only: true/read_only: false/' 'can be written' "${run[@]}"
   seeded 'memory without a limit' $c '0,/mem_limit/{/mem_limit/d}' 'no limit' "${run[@]}"
   seeded 'a mount of nothing' $c 's/prometheus.yml:\/etc/prometheus.yaml:\/etc/' 'does not exist' "${run[@]}"
+  seeded 'a mount above a volume of the image' $c 's/^      - kafka:.var.lib.kafka.data/      - kafka:\/var\/lib\/kafka/' 'is lost with the container' "${run[@]}"
   seeded 'a service left out' $c 's/^  grafana:$/  graphs:/' 'grafana is missing' "${run[@]}"
   seeded 'a wait for an end that never comes' $c 's/restart: "no"/restart: always/' 'again and again' "${run[@]}"
   seeded_end docker

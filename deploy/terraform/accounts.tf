@@ -38,7 +38,7 @@ resource "yandex_resourcemanager_folder_iam_member" "nodes" {
   member    = "serviceAccount:${yandex_iam_service_account.nodes.id}"
 }
 
-# The pipeline: brings images. It gets no key here; make a short-lived one where it is needed (README.md).
+# The pipeline: brings images. It gets no key here: a token of hours is made where it is needed (README.md, "The pipeline's token").
 resource "yandex_iam_service_account" "pipeline" {
   name        = "${var.name}-pipeline"
   description = "The build pipeline: pushes images"

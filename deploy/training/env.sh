@@ -1,7 +1,7 @@
 #!/bin/sh
 # Creates a Python environment where it is lacking and prints the path of its Python.
 #   deploy/training/env.sh                  training
-#   deploy/training/env.sh airflow|mlflow   those of deploy/airflow, deploy/mlflow
+#   deploy/training/env.sh NAME             airflow, mlflow, monitoring: that of deploy/NAME
 # It is keyed by the folder's lock: another lock is another environment, an equal one is reused.
 set -eu
 
@@ -10,7 +10,7 @@ root=$(cd "$here/../.." && pwd)
 name=${1:-training}
 lock="$root/deploy/$name/requirements.txt"
 if [ ! -f "$lock" ]; then
-    echo "env.sh: no environment '$name' (no deploy/$name/requirements.txt); training, airflow or mlflow" >&2
+    echo "env.sh: no environment '$name' (no deploy/$name/requirements.txt); training, airflow, mlflow or monitoring" >&2
     exit 64
 fi
 
