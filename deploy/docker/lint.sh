@@ -28,7 +28,7 @@ check() {
 
 seeded_mistakes() {
   . scripts/seeded.sh
-  seeded_begin deploy .github scripts
+  seeded_begin deploy .github scripts .dockerignore LICENSE-APACHE LICENSE-MIT
   local run=("$folder/lint.sh") d=$folder/Dockerfile c=$folder/compose.yaml
   seeded 'a base without a tag' $d 's/^FROM docker.io.library.rust:[^ ]+/FROM docker.io\/library\/rust/' 'DL3006' "${run[@]}"
   seeded 'a frontend from a registry' $d '1i # syntax=docker/dockerfile:1' 'no .# syntax' "${run[@]}"
