@@ -68,10 +68,10 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Whether requests are to be taken.
+    /// Whether requests are to be taken: the store is there, and a model or rules that do without one.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.lifecycle.stage() == Stage::Ready && self.store.is_available()
+        self.lifecycle.stage() == Stage::Ready && self.store.is_available() && self.life.shared().load().can_decide()
     }
 }
 
@@ -106,8 +106,9 @@ impl Worker {
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Rc<Self> {
         let limits = &shared.settings.admission;
-        let in_flight = limits.max_in_flight.div_ceil(shared.settings.workers());
-        let admission = Admission::new((limits.max_wait.0, limits.retry_after.0), in_flight);
+        let share = |all: usize| all.div_ceil(shared.settings.workers());
+        let places = (share(limits.max_in_flight), share(limits.max_batches));
+        let admission = Admission::new((limits.max_wait.0, limits.retry_after.0), places);
         Rc::new(Self {
             recorder: RefCell::new(shared.metrics.recorder()),
             hot: shared.hot.endpoint("/predict", "POST"),

@@ -266,6 +266,7 @@ fn serve(
         let others = web::scope("")
             .wrap(middleware::from_fn(guard::count))
             .wrap(metrics.clone())
+            .wrap(middleware::from_fn(guard::known_method))
             .configure(move |config| endpoints(config));
         let app = App::new().app_data(worker);
         if is_public { app.configure(routes::hot).service(others) } else { app.service(others) }
@@ -370,8 +371,10 @@ impl Running {
         tracing::info!("ending: no longer ready, finishing what was accepted");
         self.shared.lifecycle.advance(Stage::Draining);
         tokio::time::sleep(self.shared.settings.server.drain_delay.0).await;
-        // By now no balancer sends anybody; the threads that stop take along what is still to be written.
-        self.shared.store.settle().await;
+        // By now no balancer sends anybody; the threads that stop take along what is still to be written. Whoever calls
+        // on regardless keeps writing: that is not waited for.
+        let drain = self.shared.settings.server.drain_timeout.0;
+        let _ = tokio::time::timeout(drain / 2, self.shared.store.settle()).await;
         self.public.stop(true).await;
         let ended = self.ended.await;
         if let Some(snapshots) = self.snapshots {

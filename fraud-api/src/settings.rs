@@ -153,6 +153,8 @@ pub struct AdmissionSettings {
     pub max_wait: Span,
     /// Requests whose bodies are still coming, of all threads together.
     pub max_in_flight: usize,
+    /// Requests of many rows that are read or worked on, of all threads together.
+    pub max_batches: usize,
     /// How long a request may take from its head to its answer.
     pub deadline: Span,
     /// Greatest body of a single request, in bytes.
@@ -170,6 +172,7 @@ impl Default for AdmissionSettings {
         Self {
             max_wait: Span::millis(15),
             max_in_flight: 4_096,
+            max_batches: 32,
             deadline: Span::seconds(5),
             max_body_bytes: 64 << 10,
             max_batch_bytes: 4 << 20,
@@ -275,6 +278,7 @@ impl AdmissionSettings {
             format!("`admission.deadline` {} must exceed `admission.max_wait` {}", self.deadline, self.max_wait),
         );
         problems.require(self.max_in_flight > 0, "admission.max_in_flight", "must not be 0");
+        problems.require(self.max_batches > 0, "admission.max_batches", "must not be 0");
         problems.require(self.max_body_bytes >= 1_024, "admission.max_body_bytes", "must be at least 1024");
         problems.require(
             self.max_batch_bytes >= self.max_body_bytes,
@@ -301,6 +305,13 @@ impl ServerSettings {
                 "server.bind",
                 format!("{} is not loopback and `server.require_keys` is set: give `server.keys_file`", self.bind),
             );
+            if let Some(management) = self.management.0 {
+                problems.require(
+                    !open(management.ip()),
+                    "server.management",
+                    format!("{management} is not loopback and `server.require_keys` is set: give `server.keys_file`"),
+                );
+            }
         }
         if let Some(management) = self.management.0
             && management == self.bind

@@ -127,6 +127,11 @@ fn methods_and_paths() {
     for method in ["PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "BREW"] {
         assert_eq!(request(service.address, method, "/predict", &[], b"").status, 405, "{method}");
     }
+    for path in ["/health", "/labels", "/nope"] {
+        assert_eq!(request(service.address, "BREW", path, &[], b"").status, 405, "{path}");
+    }
+    assert_eq!(request(service.management, "BREW", "/health", &[], b"").status, 405);
+    assert!(!service.metrics().contains("BREW"), "an unknown method became a label");
     let connect = exchange(service.address, b"CONNECT t:80 HTTP/1.1\r\nhost: t\r\n\r\n");
     assert!(connect.is_none_or(|answer| (400..500).contains(&answer.status)));
     for query in ["record=maybe", "record=%ff", "explain=2"] {

@@ -48,6 +48,11 @@ fn keys_separate_those_who_score_from_those_who_label_and_operate() {
             assert_eq!(status == 403, other != role, "{path} as {other}: {status}");
         }
     }
+    // Nor is a body waited for that nobody may send.
+    let mut slow = TcpStream::connect(service.address).unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    slow.write_all(b"POST /predict HTTP/1.1\r\nhost: t\r\ncontent-length: 100\r\n\r\n{").unwrap();
+    assert_eq!(read_answer(&mut slow).unwrap().status, 401);
     // With keys on, what only operators should see is elsewhere.
     for path in ["/metrics", "/", "/console/events", "/admin/model"] {
         assert_eq!(service.get(path).status, 404, "{path}");
@@ -129,6 +134,7 @@ fn a_bad_model_is_refused_and_the_old_one_serves_on() {
     settings.model.path = Some(path.clone());
     settings.model.watch = Span::seconds(0);
     let service = Service::start(settings);
+    let first = service.shared.life.info().unwrap().version;
     let admin = |method: &str, path: &str| request(service.management, method, path, &[], b"");
     assert_eq!(admin("POST", "/admin/model/rollback").status, 409);
     std::fs::write(&path, &default_model()[..1_000]).unwrap();
@@ -140,8 +146,79 @@ fn a_bad_model_is_refused_and_the_old_one_serves_on() {
     assert_eq!(service.predict(&transaction("a", 1, 2, 3.0, 1)).status, 200);
     std::fs::write(&path, default_model()).unwrap();
     assert_eq!(admin("POST", "/admin/model/reload").status, 200);
+    assert_eq!(admin("POST", "/admin/model/rollback").status, 409, "the same model was put in its own place");
+    std::fs::write(&path, bare_model()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(admin("POST", "/admin/model/reload").status, 200);
+    }
     assert_eq!(admin("POST", "/admin/model/rollback").status, 200);
+    assert_eq!(
+        service.shared.life.info().unwrap().version,
+        first,
+        "the second reload took the place of the model before"
+    );
     assert_eq!(admin("GET", "/admin/model/reload").status, 405);
+}
+
+#[test]
+fn a_changed_policy_is_taken_and_brings_no_model_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, policy) = (folder.path().join("model.onnx"), folder.path().join("policy.toml"));
+    std::fs::write(&path, default_model()).unwrap();
+    std::fs::write(&policy, "version = \"one\"\n").unwrap();
+    let mut settings = settings();
+    settings.model.path = Some(path.clone());
+    settings.policy.path = Some(policy.clone());
+    settings.model.watch = Span::millis(50);
+    let service = Service::start(settings);
+    let life = &service.shared.life;
+    let first = life.info().unwrap().version;
+    let wait_for = |what: &dyn Fn() -> bool| {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !what() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(what());
+    };
+    std::fs::write(&path, bare_model()).unwrap();
+    wait_for(&|| life.info().unwrap().version != first);
+    assert_eq!(request(service.management, "POST", "/admin/model/rollback", &[], b"").status, 200);
+    std::fs::write(&policy, "version = \"two\"\n").unwrap();
+    wait_for(&|| **life.shared().load().policy_version() == *"two");
+    assert_eq!(life.info().unwrap().version, first, "the model that was left is back");
+}
+
+#[test]
+fn without_model_and_rules_it_is_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.toml");
+    let mut settings = settings();
+    settings.model.path = Some(folder.path().join("nothing.onnx"));
+    settings.model.optional = true;
+    settings.policy.path = Some(policy.clone());
+    let rule =
+        "[[rules]]\nname = \"any\"\ndecision = \"review\"\nwithout_model = true\nwhen = { amount = { above = 0 } }\n";
+    for (rules, status) in [("", 503), (rule, 200)] {
+        std::fs::write(&policy, rules).unwrap();
+        let service = Service::start(settings.clone());
+        assert_eq!(service.get("/health/ready").status, status, "{rules}");
+        assert_eq!(service.get("/health/live").status, 200);
+        assert_eq!(service.predict(&transaction("a", 1, 2, 3.0, 1)).status == 200, status == 200);
+    }
+}
+
+#[test]
+fn drift_sees_batches_too() {
+    let mut settings = settings();
+    settings.drift.sample_every = 1;
+    let service = Service::start(settings);
+    let rows: Vec<String> = (0..5_000).map(|n| transaction(&format!("b{n}"), n % 50, n % 7, 10.0, 1)).collect();
+    assert_eq!(service.post("/predict/batch", &format!("[{}]", rows.join(","))).status, 200);
+    let until = Instant::now() + Duration::from_secs(30);
+    while !service.metrics().contains("\nfraud_score_drift_psi") && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(service.metrics().contains("\nfraud_score_drift_psi"), "{}", service.metrics());
 }
 
 #[test]

@@ -458,6 +458,16 @@ pub enum SharedStoreError {
         /// Its epoch.
         epoch: String,
     },
+    /// The store is being filled with history, or what filled it broke off.
+    #[error(
+        "the store `{epoch}` is still being filled, or what filled it broke off: wait for it; run a broken-off \
+         `replay --store` again, and after a broken-off `store init --load-state` empty the server or take another \
+         `store.redis.prefix`"
+    )]
+    Filling {
+        /// Its epoch.
+        epoch: String,
+    },
     /// The server answered something that this version does not understand.
     #[error("the store's answer cannot be used: {problem}")]
     Answer {

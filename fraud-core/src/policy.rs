@@ -169,12 +169,6 @@ impl Policy {
         self.version.clone().unwrap_or_else(|| "default".into())
     }
 
-    /// Whether a rule may decide when no model can.
-    #[must_use]
-    pub fn decides_without_model(&self) -> bool {
-        self.written.rules.iter().any(|rule| rule.without_model)
-    }
-
     /// The features that its rules look at, each once, in order.
     pub(crate) fn features(&self) -> Vec<(&str, &str)> {
         fn collect<'a>(condition: &'a Condition, rule: &'a str, into: &mut Vec<(&'a str, &'a str)>) {

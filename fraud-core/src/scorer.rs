@@ -44,6 +44,12 @@ impl Scorer {
         Self::fit(None, policy)
     }
 
+    /// Whether any transaction can get a decision: by the model, or by a rule that does without one.
+    #[must_use]
+    pub fn can_decide(&self) -> bool {
+        self.model.is_some() || self.policy.decides_without_model()
+    }
+
     fn fit(model: Option<Arc<Model>>, policy: &Policy) -> Result<Self, PolicyError> {
         let inputs = model.as_ref().map(|model| model.features().definitions().to_vec()).unwrap_or_default();
         let features = with_rule_features(inputs, policy)?;

@@ -106,6 +106,27 @@ fn a_server_that_evicts_is_refused_at_once_and_later() {
 }
 
 #[test]
+fn a_store_that_is_still_being_filled_is_nobody_elses() {
+    let redis = Redis::start();
+    let settings = settings(&redis);
+    let filling = BlockingRedisStore::fill(settings.clone()).expect("begun");
+    let payment = transaction(1, (1, 1), (START, 100));
+    observe(&filling, &payment).expect("recorded");
+    for refused in
+        [BlockingRedisStore::connect(settings.clone()).map(drop), BlockingRedisStore::begin(settings.clone()).map(drop)]
+    {
+        assert!(matches!(refused, Err(SharedStoreError::Filling { .. })), "{refused:?}");
+    }
+    // What broke off is gone on with.
+    drop(filling);
+    let again = BlockingRedisStore::fill(settings.clone()).expect("gone on with");
+    assert!(observe(&again, &payment).expect("recorded").duplicate);
+    again.filled().expect("handed over");
+    let store = BlockingRedisStore::connect(settings).expect("connected");
+    assert_eq!(counted(&store), (1, 1));
+}
+
+#[test]
 fn an_emptied_server_never_passes_for_customers_without_history() {
     let redis = Redis::start();
     let (settings, store) = begun(&redis);

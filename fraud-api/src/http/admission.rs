@@ -42,8 +42,9 @@ const SLACK: Duration = Duration::from_micros(100);
 pub struct Admission {
     max_wait: Duration,
     retry_after: Duration,
-    max_in_flight: usize,
-    in_flight: Cell<usize>,
+    bodies: Places,
+    stores: Places,
+    batches: Places,
     round: Cell<Option<Round>>,
     /// What one request's work typically takes: follows single ones by an eighth at most.
     typical: Cell<Duration>,
@@ -54,14 +55,16 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// For a worker that may have `max_in_flight` unfinished bodies.
+    /// For a worker that may have so many unfinished bodies, as many requests at a store, and so many requests of many
+    /// rows.
     #[must_use]
-    pub fn new((max_wait, retry_after): (Duration, Duration), max_in_flight: usize) -> Rc<Self> {
+    pub fn new((max_wait, retry_after): (Duration, Duration), (in_flight, batches): (usize, usize)) -> Rc<Self> {
         Rc::new(Self {
             max_wait,
             retry_after,
-            max_in_flight,
-            in_flight: Cell::new(0),
+            bodies: Places::new(in_flight),
+            stores: Places::new(in_flight),
+            batches: Places::new(batches),
             round: Cell::new(None),
             typical: Cell::new(Duration::from_micros(20)),
             marker: RefCell::new(None),
@@ -112,12 +115,25 @@ impl Admission {
     ///
     /// # Errors
     /// [`ApiError::Overloaded`].
-    pub fn wait(&self) -> Result<Waiting<'_>, ApiError> {
-        if self.in_flight.get() >= self.max_in_flight {
-            return Err(self.refuse(Shed::InFlight));
-        }
-        self.in_flight.set(self.in_flight.get() + 1);
-        Ok(Waiting(self))
+    pub fn wait_for_body(&self) -> Result<Place<'_>, ApiError> {
+        self.bodies.take().ok_or_else(|| self.refuse(Shed::InFlight))
+    }
+
+    /// Counts a request that waits for a store. Apart from those that wait for bodies: callers that send slowly must
+    /// not keep out those whose requests are there.
+    ///
+    /// # Errors
+    /// [`ApiError::Overloaded`].
+    pub fn wait_for_store(&self) -> Result<Place<'_>, ApiError> {
+        self.stores.take().ok_or_else(|| self.refuse(Shed::InFlight))
+    }
+
+    /// Counts a request of many rows, from its body to its answer, both of which are held in memory.
+    ///
+    /// # Errors
+    /// [`ApiError::Overloaded`].
+    pub fn batch(&self) -> Result<Place<'_>, ApiError> {
+        self.batches.take().ok_or_else(|| self.refuse(Shed::InFlight))
     }
 
     /// Sees to it that a request whose body was not there at the first look is looked at again soon, until the
@@ -161,13 +177,34 @@ impl Drop for LookAgain {
     }
 }
 
-/// A request that is waited for.
+/// How many may be somewhere at once.
 #[derive(Debug)]
-pub struct Waiting<'a>(&'a Admission);
+struct Places {
+    most: usize,
+    taken: Cell<usize>,
+}
 
-impl Drop for Waiting<'_> {
+impl Places {
+    fn new(most: usize) -> Self {
+        Self { most, taken: Cell::new(0) }
+    }
+
+    fn take(&self) -> Option<Place<'_>> {
+        let taken = self.taken.get();
+        (taken < self.most).then(|| {
+            self.taken.set(taken + 1);
+            Place(self)
+        })
+    }
+}
+
+/// A request's place, until it is dropped.
+#[derive(Debug)]
+pub struct Place<'a>(&'a Places);
+
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+        self.0.taken.set(self.0.taken.get().saturating_sub(1));
     }
 }
 
@@ -176,7 +213,7 @@ mod tests {
     use super::*;
 
     fn admission() -> Rc<Admission> {
-        Admission::new((Duration::from_millis(10), Duration::from_secs(1)), 2)
+        Admission::new((Duration::from_millis(10), Duration::from_secs(1)), (2, 1))
     }
 
     #[actix_web::test]
@@ -238,10 +275,14 @@ mod tests {
     #[test]
     fn unfinished_bodies_are_bounded() {
         let admission = admission();
-        let (one, two) = (admission.wait().unwrap(), admission.wait().unwrap());
-        assert!(matches!(admission.wait(), Err(ApiError::Overloaded { reason: Shed::InFlight, .. })));
-        drop(one);
-        assert!(admission.wait().is_ok());
+        let (one, two) = (admission.wait_for_body().unwrap(), admission.wait_for_body().unwrap());
+        assert!(matches!(admission.wait_for_body(), Err(ApiError::Overloaded { reason: Shed::InFlight, .. })));
+        assert!(admission.wait_for_store().is_ok(), "what is there goes on");
+        let batch = admission.batch().unwrap();
+        assert!(admission.batch().is_err());
+        drop((one, batch));
+        assert!(admission.wait_for_body().is_ok());
+        assert!(admission.batch().is_ok());
         drop(two);
     }
 }

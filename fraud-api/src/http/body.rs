@@ -109,7 +109,7 @@ impl Body {
         if announced.is_some_and(|bytes| bytes > limit as u64) {
             return Err(ApiError::BodyTooLarge { limit });
         }
-        let _waiting = admission.wait()?;
+        let _place = admission.wait_for_body()?;
         let time = self.limits.time;
         let rest = poll_fn(|context| self.poll(payload, context));
         tokio::time::timeout(time, rest).await.map_err(|_| ApiError::BodyTimeout)??;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::header::{CONNECTION, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpRequest, HttpResponse};
+use actix_web::{Error, HttpRequest, HttpResponse, ResponseError};
 use fraud_core::service::metrics::Shed;
 use fraud_core::service::shutdown::Stage;
 
@@ -81,6 +82,33 @@ pub fn refused(worker: &Worker, error: &ApiError, response: &mut HttpResponse) {
         set(response, "ratelimit-policy", &rate.policy());
         set(response, "ratelimit", &format!("\"default\";r=0;t={reset}"));
     }
+}
+
+/// Outside of what counts by method: any word may stand for a method in HTTP, and each would begin a series of its own
+/// that never ends.
+///
+/// # Errors
+/// Those of the endpoint.
+pub async fn known_method<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::CONNECT,
+    ];
+    if known.contains(request.method()) {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let refused = ApiError::Method { allow: "GET, HEAD, POST" }.error_response();
+    Ok(request.into_response(refused).map_into_right_body())
 }
 
 /// Around every endpoint but the hot one: counts requests in progress and errors.

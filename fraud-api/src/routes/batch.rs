@@ -42,11 +42,11 @@ pub async fn batch(Parts(request, mut payload): Parts) -> HttpResponse {
     let arrived = Instant::now();
     guarded(&request, (Role::Score, as_problem), async |worker| {
         let expected = "application/json (an array) or application/x-ndjson";
-        let (media, body) = many_rows(worker, (&request, &mut payload), expected).await?;
+        let taken = many_rows(worker, (&request, &mut payload), expected).await?;
         let wish = Wish::read(request.query_string())?;
-        let rows = rows(media, &body, worker.shared.settings.admission.max_batch_rows)?;
-        let json = answers(worker, &rows, media, (wish, arrived)).await;
-        let content_type = if media == Media::Lines { "application/x-ndjson" } else { "application/json" };
+        let rows = rows(taken.media, &taken.body, worker.shared.settings.admission.max_batch_rows)?;
+        let json = answers(worker, &rows, taken.media, (wish, arrived)).await;
+        let content_type = if taken.media == Media::Lines { "application/x-ndjson" } else { "application/json" };
         Ok(HttpResponse::Ok().content_type(content_type).body(json))
     })
     .await
@@ -181,6 +181,7 @@ impl Work {
             match &answer {
                 Ok(assessment) => {
                     worker.recorder.borrow_mut().assessed(assessment, share);
+                    predict::sample(worker, &scorer, (transaction, profile), assessment);
                     if wish.record {
                         predict::remember(worker, (transaction, profile), assessment);
                     }

@@ -48,14 +48,14 @@ fn as_mlflow_error(error: &ApiError) -> HttpResponse {
 )]
 pub async fn invocations(Parts(request, mut payload): Parts) -> HttpResponse {
     guarded(&request, (Role::Infer, as_mlflow_error), async |worker| {
-        let (media, body) = many_rows(worker, (&request, &mut payload), "application/json").await?;
-        if media != Media::Json {
+        let taken = many_rows(worker, (&request, &mut payload), "application/json").await?;
+        if taken.media != Media::Json {
             return Err(ApiError::MediaType { expected: "application/json" });
         }
         let scorer = super::predict::scorer(worker);
         let model = scorer.model().ok_or(ApiError::Model(fraud_core::error::ModelError::NoModel))?;
         let names: Vec<&str> = model.features().names().collect();
-        let rows = rows(&body, &names, worker.shared.settings.admission.max_batch_rows)?;
+        let rows = rows(&taken.body, &names, worker.shared.settings.admission.max_batch_rows)?;
         let probabilities = inference::run(worker, model, &rows).await?;
         Ok(HttpResponse::Ok().json(json!({ "predictions": probabilities })))
     })

@@ -49,8 +49,8 @@ struct Answer {
 pub async fn labels(Parts(request, mut payload): Parts) -> HttpResponse {
     guarded(&request, (Role::Label, as_problem), async |worker| {
         let expected = "application/json or application/x-ndjson";
-        let (media, body) = many_rows(worker, (&request, &mut payload), expected).await?;
-        let (rows, many) = rows(media, &body, worker.shared.settings.admission.max_batch_rows)?;
+        let taken = many_rows(worker, (&request, &mut payload), expected).await?;
+        let (rows, many) = rows(taken.media, &taken.body, worker.shared.settings.admission.max_batch_rows)?;
         let mut answers = Vec::with_capacity(rows.len());
         let mut known: Vec<(usize, Id, Label)> = Vec::with_capacity(rows.len());
         for row in rows {

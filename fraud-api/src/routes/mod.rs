@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod predict;
 
 use crate::app::Worker;
+use crate::http::admission::Place;
 use crate::http::body::{self, Limits, Media};
 use crate::http::guard::{self, Passed};
 use crate::http::keys::Role;
@@ -63,21 +64,31 @@ fn refuse(worker: &Worker, error: &ApiError, refusal: Refusal) -> HttpResponse {
     response
 }
 
-/// Reads a body of many rows and takes on its work.
+/// A body of many rows, and the place that its work has.
+pub struct Rows<'a> {
+    /// What it is.
+    pub media: Media,
+    /// All of it.
+    pub body: Bytes,
+    _place: Place<'a>,
+}
+
+/// Reads a body of many rows and takes on its work, until what is given is dropped.
 ///
 /// # Errors
-/// Those of [`body::media`], [`body::read`] and [`crate::http::admission::Admission::work`].
-pub async fn many_rows(
-    worker: &Worker,
+/// Those of [`body::media`], [`body::read`], what [`Admission`](crate::http::admission::Admission) refuses.
+pub async fn many_rows<'a>(
+    worker: &'a Worker,
     (request, payload): (&HttpRequest, &mut Payload),
     expected: &'static str,
-) -> Result<(Media, Bytes), ApiError> {
+) -> Result<Rows<'a>, ApiError> {
     let media = body::media(request.headers(), expected)?;
+    let place = worker.admission.batch()?;
     let settings = &worker.shared.settings.admission;
     let limits = Limits { bytes: settings.max_batch_bytes, time: settings.deadline.0 };
     let body = body::read(request, payload, &worker.admission, limits).await?.bytes;
     worker.admission.work(std::time::Instant::now())?;
-    Ok((media, body))
+    Ok(Rows { media, body, _place: place })
 }
 
 /// A request's parts as handlers want them.

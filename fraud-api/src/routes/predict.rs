@@ -122,10 +122,10 @@ impl Future for Predict {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Look::Done(body)) => {
                     if !worker.store.is_shared() {
-                        return Poll::Ready(answer((worker, request), body, *arrived));
+                        return Poll::Ready(answer((worker, request), (body, None), *arrived));
                     }
                     let Some(way) = way.take() else { return Poll::Pending };
-                    *self = Self::Waiting(Box::pin(asked(way, body)));
+                    *self = Self::Waiting(Box::pin(asked(way, body, None)));
                 }
                 Poll::Ready(Look::NotYet) => {
                     let Some(way) = way.take() else { return Poll::Pending };
@@ -142,31 +142,38 @@ impl Future for Predict {
 
 /// The way of a request whose body does not come with its head.
 async fn late(mut way: Way) -> HttpResponse {
-    let body = {
+    let (passed, body) = {
         let Way { worker, request, payload, body, .. } = &mut way;
         let _in_progress = worker.shared.metrics.http_in_progress();
-        body.rest(request, payload, &worker.admission).await
+        // Before its body: whoever may not come in must not be waited for.
+        match guard::enter(worker, request, Role::Score) {
+            Ok(passed) => (passed, body.rest(request, payload, &worker.admission).await),
+            Err(error) => (Passed::default(), Err(error)),
+        }
     };
     if way.worker.store.is_shared() {
-        return asked(way, body).await;
+        return asked(way, body, Some(passed)).await;
     }
-    answer((&way.worker, &way.request), body, way.arrived)
+    answer((&way.worker, &way.request), (body, Some(passed)), way.arrived)
 }
 
 /// From a body to the answer, over a store that has to be waited for.
-async fn asked(Way { worker, request, arrived, .. }: Way, body: Result<Received, ApiError>) -> HttpResponse {
+async fn asked(
+    Way { worker, request, arrived, .. }: Way,
+    body: Result<Received, ApiError>,
+    entered: Option<Passed>,
+) -> HttpResponse {
     let _in_progress = worker.shared.metrics.http_in_progress();
     let mut span = trace::begin(&worker, &request, || "POST /predict".into());
-    let mut passed = Passed::default();
+    let mut passed = entered;
     let outcome = async {
         let (body, asked) = enter(&worker, (&request, body), arrived, &mut passed)?;
-        // As many as may wait for their bodies may wait for the store.
-        let _waiting = worker.admission.wait()?;
+        let _place = worker.admission.wait_for_store()?;
         let assessment = assess_anywhere(&worker, &body.bytes, asked).await?;
         Ok::<Bytes, ApiError>(worker.answers.write(|json| crate::answer::write(&assessment, asked.2, json)))
     };
     let outcome = outcome.await;
-    let response = respond(&worker, outcome, (&passed, arrived));
+    let response = respond(&worker, outcome, (passed.as_ref(), arrived));
     trace::end(&mut span, response.status());
     response
 }
@@ -174,21 +181,24 @@ async fn asked(Way { worker, request, arrived, .. }: Way, body: Result<Received,
 /// From a body to the answer.
 fn answer(
     (worker, request): (&Worker, &HttpRequest),
-    body: Result<Received, ApiError>,
+    (body, mut passed): (Result<Received, ApiError>, Option<Passed>),
     arrived: Instant,
 ) -> HttpResponse {
     let metrics = &worker.shared.metrics;
     let _in_progress = metrics.http_in_progress();
     let mut span = trace::begin(worker, request, || "POST /predict".into());
-    let mut passed = Passed::default();
     let outcome = serve(worker, (request, body), arrived, &mut passed);
-    let response = respond(worker, outcome, (&passed, arrived));
+    let response = respond(worker, outcome, (passed.as_ref(), arrived));
     trace::end(&mut span, response.status());
     response
 }
 
 /// The response to an outcome, counted.
-fn respond(worker: &Worker, outcome: Result<Bytes, ApiError>, (passed, arrived): (&Passed, Instant)) -> HttpResponse {
+fn respond(
+    worker: &Worker,
+    outcome: Result<Bytes, ApiError>,
+    (passed, arrived): (Option<&Passed>, Instant),
+) -> HttpResponse {
     let metrics = &worker.shared.metrics;
     let mut response = match outcome {
         Ok(body) => {
@@ -209,7 +219,7 @@ fn respond(worker: &Worker, outcome: Result<Bytes, ApiError>, (passed, arrived):
             response
         }
     };
-    guard::leave(worker, passed, &mut response);
+    guard::leave(worker, passed.unwrap_or(&Passed::default()), &mut response);
     worker.hot.observe(response.status(), arrived.elapsed());
     response
 }
@@ -218,7 +228,7 @@ fn serve(
     worker: &Worker,
     (request, body): (&HttpRequest, Result<Received, ApiError>),
     arrived: Instant,
-    passed: &mut Passed,
+    passed: &mut Option<Passed>,
 ) -> Result<Bytes, ApiError> {
     let (body, asked) = enter(worker, (request, body), arrived, passed)?;
     let Some(store) = worker.store.embedded() else {
@@ -236,7 +246,7 @@ fn enter(
     worker: &Worker,
     (request, body): (&HttpRequest, Result<Received, ApiError>),
     arrived: Instant,
-    passed: &mut Passed,
+    passed: &mut Option<Passed>,
 ) -> Result<(Received, Asked), ApiError> {
     // The body came first: a connection whose body was read can go on after a refusal. Then the question whether
     // there is time for it at all, because turning away must cost little.
@@ -248,7 +258,9 @@ fn enter(
         }
         worker.admission.work(now)?;
     }
-    *passed = guard::enter(worker, request, Role::Score)?;
+    if passed.is_none() {
+        *passed = Some(guard::enter(worker, request, Role::Score)?);
+    }
     let body = body?;
     if body::media(request.headers(), "application/json")? != Media::Json {
         return Err(ApiError::MediaType { expected: "application/json" });
@@ -325,6 +337,20 @@ fn finish(
         worker.shared.life.beside().failed(scorer);
     })?;
     worker.recorder.borrow_mut().assessed(&assessment, began.elapsed());
+    sample(worker, scorer, (transaction, profile), &assessment);
+    if wish.record {
+        remember(worker, (transaction, profile), &assessment);
+    }
+    Ok(assessment)
+}
+
+/// Looks at the features of one in so many transactions, for drift.
+pub fn sample(
+    worker: &Worker,
+    scorer: &Arc<Scorer>,
+    (transaction, profile): (&Transaction, &Profile),
+    assessment: &Assessment,
+) {
     if worker.samples() {
         let mut row = worker.row.borrow_mut();
         row.clear();
@@ -332,10 +358,6 @@ fn finish(
         scorer.write_features(transaction, profile, &mut row);
         worker.shared.fitness.add(scorer, &row, assessment.fraud_probability);
     }
-    if wish.record {
-        remember(worker, (transaction, profile), &assessment);
-    }
-    Ok(assessment)
 }
 
 /// Bytes to a transaction that an online edge takes.

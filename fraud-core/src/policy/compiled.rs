@@ -78,6 +78,11 @@ impl CompiledPolicy {
         (self.review_at, self.decline_at)
     }
 
+    /// Whether a rule may decide when no model can.
+    pub(crate) fn decides_without_model(&self) -> bool {
+        self.rules.iter().any(|rule| rule.without_model)
+    }
+
     /// The first rule that holds; without a model, the first of those that may decide then.
     pub(crate) fn fired(&self, transaction: &Transaction, row: &[f64], has_model: bool) -> Option<&CompiledRule> {
         self.rules.iter().find(|rule| (has_model || rule.without_model) && rule.when.holds(transaction, row))

@@ -56,6 +56,12 @@ pub enum ReplayError {
         /// What the store said.
         source: StoreError,
     },
+    /// The shared store could not be told that all is in.
+    #[error("all rows are recorded, but the store could not be handed over: {source}; run the same replay again")]
+    Filled {
+        /// What the store said.
+        source: StoreError,
+    },
     /// The features file began with integers as transaction ids, and then came another id.
     #[error(
         "row {row}: the transaction id is no integer, but those before were, so {} has a column of integers; \
@@ -91,7 +97,7 @@ impl ReplayError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Arguments(_) | Self::Model(_) | Self::Policy(_) | Self::Feature(_) => 64,
-            Self::Shared(SharedStoreError::Unreachable { .. }) => 74,
+            Self::Shared(SharedStoreError::Unreachable { .. }) | Self::Filled { .. } => 74,
             Self::Shared(_) => 64,
             Self::Input(FileError::UnknownFormat { .. }) => 64,
             Self::Table(write::FileError::Extension { .. }) => 64,

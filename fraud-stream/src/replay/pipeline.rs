@@ -5,7 +5,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-use fraud_core::error::SharedStoreError;
 use fraud_core::features::{MemoryStore, StoreSettings};
 use fraud_core::model::LoadOptions;
 use fraud_core::store::redis::{BlockingRedisStore, RedisSettings};
@@ -50,8 +49,10 @@ pub fn run(options: &Options) -> Result<Summary, ReplayError> {
         return Err(ReplayError::NothingValid { path: options.input.clone(), rows: tally.rejected(), row, reason });
     }
     outputs.finish()?;
-    if let (Some(path), Store::Embedded(store)) = (&options.save_state, &store) {
-        store.snapshot(path, &[])?;
+    match (&store, &options.save_state) {
+        (Store::Embedded(store), Some(path)) => drop(store.snapshot(path, &[])?),
+        (Store::Embedded(_), None) => {}
+        (Store::Shared(store), _) => store.filled().map_err(|source| ReplayError::Filled { source })?,
     }
     Ok(tally.finish(options, sorting, start.elapsed()))
 }
@@ -74,11 +75,7 @@ fn store(options: &Options, scorer: &Scorer) -> Result<Store, ReplayError> {
     match (&options.store, &options.load_state) {
         (Some(shared), _) => {
             let shared = RedisSettings { store: settings, ..shared.clone() };
-            match BlockingRedisStore::begin(shared.clone()) {
-                Ok(_) | Err(SharedStoreError::Exists { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            Ok(Store::Shared(BlockingRedisStore::connect(shared)?))
+            Ok(Store::Shared(BlockingRedisStore::fill(shared)?))
         }
         (None, Some(path)) => Ok(Store::Embedded(MemoryStore::restore(path, settings)?.0)),
         (None, None) => Ok(Store::Embedded(MemoryStore::new(settings))),

@@ -156,11 +156,11 @@ pub async fn model_ready(request: HttpRequest) -> HttpResponse {
 pub async fn infer(Parts(request, mut payload): Parts) -> HttpResponse {
     guarded(&request, (Role::Infer, as_error), async |worker| {
         let expected = "application/json, or application/octet-stream with Inference-Header-Content-Length";
-        let (media, body) = many_rows(worker, (&request, &mut payload), expected).await?;
+        let taken = many_rows(worker, (&request, &mut payload), expected).await?;
         let scorer = super::predict::scorer(worker);
         let model = named(&scorer, &request)?;
-        let json_bytes = json_bytes(request.headers(), media, body.len())?;
-        let (head, tail) = body.split_at(json_bytes);
+        let json_bytes = json_bytes(request.headers(), taken.media, taken.body.len())?;
+        let (head, tail) = taken.body.split_at(json_bytes);
         let names: Vec<&str> = model.features().names().collect();
         let limit = worker.shared.settings.admission.max_batch_rows;
         let asked = request::read((head, tail), &names, limit)?;

@@ -1,7 +1,6 @@
 //! The life of the model in service: load, watch or follow, swap, compare, roll back. Whatever is refused, what
 //! served before serves on.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -207,7 +206,8 @@ impl ModelLife {
         self.last.load_full()
     }
 
-    /// Loads model and policy anew from where the settings say and puts them in service.
+    /// Loads model and policy anew from where the settings say and puts them in service. Where the model is the one
+    /// that serves, only the policy is exchanged: the model before and the guards stay what they are.
     ///
     /// # Errors
     /// [`LifeError`]; then nothing has changed.
@@ -216,9 +216,17 @@ impl ModelLife {
             self.look_for_served(wanted, true)?;
             return self.reload_policy();
         }
-        let _one = self.loading.lock();
+        let one = self.loading.lock();
         let loaded = load(&self.origin, &self.model, (None, None)).map_err(LifeError::from);
-        let placed = loaded.and_then(|(model, _)| self.put_in_service(self.fit(model)?, None));
+        let placed = match loaded {
+            Ok((model, _)) if Some(model.sha256()) == self.info().as_ref().map(|info| &*info.sha256) => {
+                drop(one);
+                self.noted(None);
+                return self.reload_policy();
+            }
+            Ok((model, _)) => self.fit(model).and_then(|scorer| self.put_in_service(scorer, None)),
+            Err(error) => Err(error),
+        };
         match &placed {
             Ok(()) => self.noted(None),
             Err(error) => self.refuse(error, "the new model is refused, the old one serves on"),
@@ -281,16 +289,17 @@ impl ModelLife {
     #[must_use]
     pub fn follow(self: &Arc<Self>) -> Following {
         let mut watches = Vec::new();
-        let paths: Vec<PathBuf> = match &self.origin {
-            Origin::File(path) => Some(path).into_iter().chain(&self.policy.path).cloned().collect(),
-            _ => self.policy.path.iter().cloned().collect(),
+        // Each file by itself: a change of the policy must not bring back a model that was left.
+        let file = match &self.origin {
+            Origin::File(path) => Some((path, Self::reload as fn(&Self) -> Result<(), LifeError>)),
+            _ => None,
         };
-        if !paths.is_empty() && !self.model.watch.is_zero() {
+        let policy = self.policy.path.as_ref().map(|path| (path, Self::reload_policy as _));
+        for (path, reload) in file.into_iter().chain(policy).filter(|_| !self.model.watch.is_zero()) {
             let life = self.clone();
-            let of_model = matches!(self.origin, Origin::File(_));
-            watches.push(Watch::start(paths, self.model.watch.0, move || {
+            watches.push(Watch::start(vec![path.clone()], self.model.watch.0, move || {
                 // The refusal is logged and counted where it happens.
-                let _ = if of_model { life.reload() } else { life.reload_policy() };
+                let _ = reload(&life);
             }));
         }
         if let Origin::Registry(wanted) = self.origin.clone() {

@@ -47,10 +47,7 @@ impl BlockingRedisStore {
     /// # Errors
     /// Any [`SharedStoreError`].
     pub fn look(&self) -> Result<(), SharedStoreError> {
-        self.runtime.block_on(self.store.ready()).map_err(|error| match error {
-            StoreError::Shared(error) => error,
-            error => SharedStoreError::Answer { problem: error.to_string() },
-        })
+        self.runtime.block_on(self.store.look())
     }
 
     /// As [`RedisStore::begin`].
@@ -67,6 +64,24 @@ impl BlockingRedisStore {
     /// As there.
     pub fn begin_with(settings: RedisSettings, history: &MemoryStore) -> Result<String, StoreError> {
         runtime()?.block_on(RedisStore::begin_with(settings, history))
+    }
+
+    /// As [`RedisStore::fill`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fill(settings: RedisSettings) -> Result<Self, SharedStoreError> {
+        let runtime = runtime()?;
+        let store = runtime.block_on(RedisStore::fill(settings))?;
+        Ok(Self { store, runtime })
+    }
+
+    /// As [`RedisStore::filled`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn filled(&self) -> Result<(), StoreError> {
+        self.runtime.block_on(self.store.filled())
     }
 
     /// As [`RedisStore::sibling`].

@@ -14,6 +14,8 @@ use crate::features::store::key::Secret;
 
 /// How keys and values are written; another number is another store.
 const FORMAT: &str = "1";
+/// Set while history is brought in: what is there is not all of it.
+const FILLING: &str = "filling";
 
 /// Looks at a new connection's server. Nothing was asked of it before, so nothing can have been taken for an answer.
 pub(super) async fn admit(shared: &Shared, connection: &mut Connection) -> Result<(), SharedStoreError> {
@@ -38,7 +40,8 @@ pub(super) fn no_store(shared: &Shared) -> SharedStoreError {
 }
 
 async fn ask(shared: &Shared, connection: &mut Connection, calls: &[Call]) -> Result<Vec<Value>, SharedStoreError> {
-    let values = connection.send(calls).await.map_err(|error| shared.unreachable(&error))?;
+    let timeout = shared.settings.time_of(calls.len());
+    let values = connection.send(calls, timeout).await.map_err(|error| shared.unreachable(&error))?;
     for value in &values {
         answer::checked(value).map_err(|problem| shared.away(problem))?;
     }
@@ -77,14 +80,17 @@ pub(super) async fn check_memory(shared: &Shared, connection: &mut Connection) -
 }
 
 async fn read_identity(shared: &Shared, connection: &mut Connection) -> Result<Option<Identity>, SharedStoreError> {
-    let call = Call::plain("HMGET").arg(shared.names.meta()).arg(&["format", "epoch", "secret"]);
+    let call = Call::plain("HMGET").arg(shared.names.meta()).arg(&["format", "epoch", "secret", FILLING]);
     let values = ask(shared, connection, &[call]).await?;
     let fields = values.first().and_then(answer::list).unwrap_or_default();
-    let [format, epoch, secret] = fields else { return Ok(None) };
+    let [format, epoch, secret, filling] = fields else { return Ok(None) };
     let (Some(format), Some(epoch)) = (answer::text(format), answer::text(epoch)) else { return Ok(None) };
     if format != FORMAT {
         let problem = format!("the store is of format {format}, this version reads {FORMAT}");
         return Err(SharedStoreError::Answer { problem });
+    }
+    if answer::text(filling).is_some() && !shared.fills {
+        return Err(SharedStoreError::Filling { epoch: epoch.to_owned() });
     }
     let secret = answer::text(secret).and_then(read_secret);
     let secret = secret.ok_or_else(|| SharedStoreError::Answer { problem: "the store has no secret".to_owned() })?;
@@ -183,9 +189,17 @@ pub(super) async fn begin(
     let markers = (0..TAGS).map(|tag| Call::plain("HSET").arg(shared.names.marker(tag)).arg("epoch").arg(&epoch));
     ask(shared, connection, &markers.collect::<Vec<_>>()).await?;
     let secret = write_secret(&secret.unwrap_or_else(Secret::random));
-    let rest = Call::plain("HSET").arg(&meta).arg(&["secret", secret.as_str(), "format", FORMAT]);
+    let mut rest = Call::plain("HSET").arg(&meta).arg(&["secret", secret.as_str(), "format", FORMAT]);
+    if shared.fills {
+        rest = rest.arg(&[FILLING, "1"]);
+    }
     ask(shared, connection, &[rest]).await?;
     Ok(epoch)
+}
+
+/// All history is in.
+pub(super) fn filled(shared: &Shared) -> Call {
+    Call::plain("HDEL").arg(shared.names.meta()).arg(FILLING)
 }
 
 fn write_secret(secret: &Secret) -> String {

@@ -3,6 +3,7 @@
 use redis::Value;
 
 use super::names::{Entry, Placed, label_member};
+use super::observe::MOST;
 use super::part::{self, Chunks, PARTIES};
 use super::script::{Call, Script};
 use super::{RedisStore, answer, guard};
@@ -23,7 +24,8 @@ impl RedisStore {
         Ok(outcomes.first().copied().unwrap_or(LabelOutcome::UnknownTransaction))
     }
 
-    /// Adds many labels in two round trips; those of one transaction in their order. One outcome for each.
+    /// Adds many labels, in two or three round trips for each 256; those of one transaction in their order. One outcome
+    /// for each.
     ///
     /// # Errors
     /// As [`RedisStore::label`], for all of them: send them all again.
@@ -32,6 +34,14 @@ impl RedisStore {
             return Ok(Vec::new());
         }
         self.ready().await?;
+        let mut outcomes = Vec::with_capacity(labels.len());
+        for labels in labels.chunks(MOST) {
+            outcomes.append(&mut self.label_round(labels).await?);
+        }
+        Ok(outcomes)
+    }
+
+    async fn label_round(&self, labels: &[(&Id, Label)]) -> Result<Vec<LabelOutcome>, StoreError> {
         let assumed = self.shared.times().latest;
         let (now, mut answers) = self.ask_ids(labels, assumed).await?;
         if now != assumed {

@@ -26,10 +26,11 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    /// Sends all calls at once and waits for all answers, in the order of the calls.
-    pub async fn send(&mut self, calls: &[Call]) -> Result<Vec<Value>, redis::RedisError> {
+    /// Sends all calls at once and waits for all answers, in the order of the calls; `timeout` is for all of them.
+    pub async fn send(&mut self, calls: &[Call], timeout: Duration) -> Result<Vec<Value>, redis::RedisError> {
         match self {
             Self::Single(connection) => {
+                connection.set_response_timeout(timeout);
                 let mut pipeline = Pipeline::with_capacity(calls.len());
                 for call in calls {
                     pipeline.add_command(call.command().clone());
@@ -127,8 +128,18 @@ impl Link {
 
     /// The connection of that number is of no use any more.
     pub async fn lost(&self, broken: u64, error: &SharedStoreError) {
-        let mut state = self.state.lock().await;
-        if matches!(&*state, State::Up { generation, .. } if *generation == broken) {
+        Self::forget(&mut *self.state.lock().await, broken, error);
+    }
+
+    /// The same for a caller whose time is up. Where the state is held, somebody connects anew already.
+    pub fn given_up(&self, broken: u64, error: &SharedStoreError) {
+        if let Ok(mut state) = self.state.try_lock() {
+            Self::forget(&mut state, broken, error);
+        }
+    }
+
+    fn forget(state: &mut State, broken: u64, error: &SharedStoreError) {
+        if matches!(state, State::Up { generation, .. } if *generation == broken) {
             // The next call may connect at once: a server that was restarted is back in an instant.
             let long_ago = Instant::now().checked_sub(PAUSE).unwrap_or_else(Instant::now);
             *state = State::Down { since: long_ago, error: error.clone() };
@@ -168,7 +179,8 @@ pub(super) async fn open(shared: &Shared) -> Result<Connection, SharedStoreError
 /// Gives the server the scripts; a cluster hands them to every node.
 pub(super) async fn load_scripts(shared: &Shared, connection: &mut Connection) -> Result<(), SharedStoreError> {
     let calls: Vec<_> = Script::ALL.iter().map(|it| Call::plain("SCRIPT").arg("LOAD").arg(it.source())).collect();
-    let values = connection.send(&calls).await.map_err(|error| shared.unreachable(&error))?;
+    let timeout = shared.settings.time_of(calls.len());
+    let values = connection.send(&calls, timeout).await.map_err(|error| shared.unreachable(&error))?;
     for value in &values {
         answer::checked(value).map_err(|problem| SharedStoreError::Answer { problem })?;
     }

@@ -1,10 +1,14 @@
 //! From the embedded store, as a snapshot brought it, to a shared one.
 
+use std::sync::Arc;
+
+use super::link::Link;
 use super::names::{Entry, Written};
 use super::part::{self, PARTIES, Row};
 use super::script::Call;
+use super::shared::Shared;
 use super::{RedisSettings, RedisStore, answer, guard, link};
-use crate::error::StoreError;
+use crate::error::{SharedStoreError, StoreError};
 use crate::features::MemoryStore;
 use crate::features::profile::ProfilePlan;
 use crate::features::store::snapshot::Kept;
@@ -17,11 +21,11 @@ impl RedisStore {
     /// labels, and the profiles given lately. Its epoch is returned. `history` must not be used meanwhile.
     ///
     /// # Errors
-    /// As [`RedisStore::begin`]; [`StoreError::Full`]. Where it breaks off, the server holds a part: empty it, or
-    /// take another prefix, and begin again.
+    /// As [`RedisStore::begin`]; [`StoreError::Full`]. Where it breaks off, the server holds a part, which nobody takes
+    /// for a store ([`SharedStoreError::Filling`]): empty it, or take another
+    /// prefix, and begin again.
     pub async fn begin_with(settings: RedisSettings, history: &MemoryStore) -> Result<String, StoreError> {
-        settings.check()?;
-        let store = Self::new(settings)?;
+        let store = Self::to_fill(settings)?;
         let mut connection = link::open(&store.shared).await?;
         let epoch = guard::begin(&store.shared, &mut connection, Some(history.secret().clone())).await?;
         store.ready().await?;
@@ -48,7 +52,38 @@ impl RedisStore {
             let put = |key: &String, time: i64| Call::plain("ZADD").arg(key).arg(time).arg("snapshot");
             store.checked(&[put(&keys[0], latest), put(&keys[1], earliest)]).await?;
         }
+        store.filled().await?;
         Ok(epoch)
+    }
+
+    /// A store to bring history into by [`RedisStore::observe_batch`] and [`RedisStore::label_batch`]: begun where the
+    /// server holds none, and gone on with where it holds one. One that is begun here is nobody else's until
+    /// [`RedisStore::filled`].
+    ///
+    /// # Errors
+    /// As [`RedisStore::begin`] and [`RedisStore::connect`].
+    pub async fn fill(settings: RedisSettings) -> Result<Self, SharedStoreError> {
+        let store = Self::to_fill(settings)?;
+        let mut connection = link::open(&store.shared).await?;
+        match guard::begin(&store.shared, &mut connection, None).await {
+            Ok(_) | Err(SharedStoreError::Exists { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        store.look().await?;
+        Ok(store)
+    }
+
+    /// All history is in: others may use the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Shared`].
+    pub async fn filled(&self) -> Result<(), StoreError> {
+        self.checked(&[guard::filled(&self.shared)]).await
+    }
+
+    fn to_fill(settings: RedisSettings) -> Result<Self, SharedStoreError> {
+        settings.check()?;
+        Ok(Self { shared: Arc::new(Shared::new(settings, true)), link: Arc::new(Link::new()) })
     }
 
     async fn checked(&self, calls: &[Call]) -> Result<(), StoreError> {

@@ -24,7 +24,7 @@
 //!
 //! Before a connection is used, and again every [`RedisStore::watch`]: a server whose `maxmemory-policy` is not
 //! `noeviction`; one without the store's epoch, or with another one than this process knew first or was told
-//! ([`RedisSettings::epoch`]). Every script compares the epoch with the marker of its hash tag in the same step in
+//! ([`RedisSettings::epoch`]); one whose history is still being brought in ([`RedisStore::fill`]). Every script compares the epoch with the marker of its hash tag in the same step in
 //! which it reads and writes. So an emptied or exchanged server never passes for customers without history.
 //!
 //! # What can be lost
@@ -63,6 +63,7 @@ mod sweep;
 mod windows;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::Value;
@@ -120,7 +121,7 @@ impl RedisStore {
     /// [`SharedStoreError::Settings`].
     pub fn new(settings: RedisSettings) -> Result<Self, SharedStoreError> {
         settings.check()?;
-        Ok(Self { shared: Arc::new(Shared::new(settings)), link: Arc::new(Link::new()) })
+        Ok(Self { shared: Arc::new(Shared::new(settings, false)), link: Arc::new(Link::new()) })
     }
 
     /// A store on a server that could be reached and holds one.
@@ -129,11 +130,16 @@ impl RedisStore {
     /// Any [`SharedStoreError`].
     pub async fn connect(settings: RedisSettings) -> Result<Self, SharedStoreError> {
         let store = Self::new(settings)?;
-        match store.ready().await {
-            Ok(()) => Ok(store),
-            Err(StoreError::Shared(error)) => Err(error),
-            Err(error) => Err(SharedStoreError::Answer { problem: error.to_string() }),
-        }
+        store.look().await?;
+        Ok(store)
+    }
+
+    /// Connects unless connected.
+    async fn look(&self) -> Result<(), SharedStoreError> {
+        self.ready().await.map_err(|error| match error {
+            StoreError::Shared(error) => error,
+            error => SharedStoreError::Answer { problem: error.to_string() },
+        })
     }
 
     /// Begins a store on a server that holds none, with the epoch set or a random one, which it returns.
@@ -142,7 +148,7 @@ impl RedisStore {
     /// [`SharedStoreError::Exists`] where one is, and any other [`SharedStoreError`].
     pub async fn begin(settings: RedisSettings) -> Result<String, SharedStoreError> {
         settings.check()?;
-        let shared = Shared::new(settings);
+        let shared = Shared::new(settings, false);
         let beginning = async {
             let mut connection = link::open(&shared).await?;
             guard::begin(&shared, &mut connection, None).await
@@ -244,15 +250,21 @@ impl RedisStore {
     /// Sends commands at once and waits for all answers. Every command may be sent twice without harm, so a
     /// connection that turns out to be broken is made anew and they are sent again.
     async fn call(&self, calls: &[Call]) -> Result<Vec<Value>, StoreError> {
-        let outcome = self.in_time(calls.len(), self.attempts(calls)).await;
+        let used = AtomicU64::new(u64::MAX);
+        let outcome = self.in_time(calls.len(), self.attempts(calls, &used)).await;
+        if let Err(StoreError::Shared(error @ SharedStoreError::Unreachable { .. })) = &outcome {
+            // Nothing may ever come again over a connection whose other end is gone without a word.
+            self.link.given_up(used.load(Ordering::Relaxed), error);
+        }
         self.ended(outcome)
     }
 
-    async fn attempts(&self, calls: &[Call]) -> Result<Vec<Value>, StoreError> {
+    async fn attempts(&self, calls: &[Call], used: &AtomicU64) -> Result<Vec<Value>, StoreError> {
         let mut again = true;
         loop {
             let (mut connection, generation) = self.link.connection(&self.shared).await?;
-            let error = match connection.send(calls).await {
+            used.store(generation, Ordering::Relaxed);
+            let error = match connection.send(calls, self.shared.settings.time_of(calls.len())).await {
                 Ok(values) if again && values.iter().any(answer::lacks_script) => {
                     link::load_scripts(&self.shared, &mut connection).await?;
                     again = false;
@@ -280,9 +292,7 @@ impl RedisStore {
         commands: usize,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        // A large batch is given the time of several calls.
-        let share = u32::try_from(commands / 100).unwrap_or(u32::MAX).saturating_add(1);
-        let timeout = self.shared.settings.timeout.saturating_mul(share);
+        let timeout = self.shared.settings.time_of(commands);
         match tokio::time::timeout(timeout, work).await {
             Ok(outcome) => outcome,
             Err(_) => Err(self.shared.away(format!("no answer within {} ms", timeout.as_millis())).into()),

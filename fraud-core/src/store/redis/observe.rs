@@ -21,8 +21,8 @@ use crate::error::{SharedStoreError, StoreError};
 use crate::features::profile::{Profile, ProfilePlan};
 use crate::features::store::replies;
 
-/// Most transactions of one round trip.
-const MOST: usize = 256;
+/// Most transactions, or labels, of one round trip.
+pub(super) const MOST: usize = 256;
 /// How often transactions are asked again because of what other processes did meanwhile.
 const TRIES: u32 = 4;
 /// A profile that another process gave a moment ago is waited for so often, and so long each time.

@@ -19,7 +19,7 @@ pub struct RedisSettings {
     pub password: Option<String>,
     /// What all keys begin with; several stores may share a server. No `{`, `}`, `*`, `?`, `[`, `]` or `\`.
     pub prefix: String,
-    /// How long one call may take, connecting included.
+    /// How long one call may take, connecting included; a batch, so long for each hundred commands.
     pub timeout: Duration,
     /// The only epoch accepted; without it, whatever the first connection finds.
     pub epoch: Option<String>,
@@ -83,6 +83,11 @@ impl RedisSettings {
             access = access.set_password(password);
         }
         Ok(info.set_redis_settings(access))
+    }
+
+    /// How long so many commands sent at once may take: a large batch is given the time of several calls.
+    pub(super) fn time_of(&self, commands: usize) -> Duration {
+        self.timeout.saturating_mul(u32::try_from(commands / 100).unwrap_or(u32::MAX).saturating_add(1))
     }
 
     /// Host and port, without credentials.

@@ -64,6 +64,8 @@ pub(super) struct Shared {
     /// Those of `settings`, moved into range.
     pub store: StoreSettings,
     pub names: Names,
+    /// This one brings history in, so it may use a store that others must wait for.
+    pub fills: bool,
     identity: OnceLock<Identity>,
     latest: AtomicI64,
     earliest: AtomicI64,
@@ -118,8 +120,9 @@ impl Drop for Task {
 }
 
 impl Shared {
-    pub fn new(settings: RedisSettings) -> Self {
+    pub fn new(settings: RedisSettings, fills: bool) -> Self {
         Self {
+            fills,
             store: settings.store.clone().in_range(),
             names: Names::new(&settings.prefix),
             settings,
