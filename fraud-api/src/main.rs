@@ -20,7 +20,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BAD_SETTINGS: u8 = 64;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(problem) => {
+            // Standard output or error may be closed; there is nobody to tell then.
+            drop(problem.print());
+            return if problem.use_stderr() { BAD_SETTINGS.into() } else { ExitCode::SUCCESS };
+        }
+    };
     let settings = match cli.sources(process_environment()).load::<ApiSettings>() {
         Ok(loaded) => loaded,
         Err(error) => {

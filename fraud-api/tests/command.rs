@@ -34,11 +34,19 @@ fn bad_settings_are_all_listed_and_end_with_64() {
     {
         assert!(text.contains(key), "{key} in {text}");
     }
+    assert_eq!(command().arg("--no-such-argument").output().unwrap().status.code(), Some(64));
+    assert_eq!(command().arg("--help").output().unwrap().status.code(), Some(0));
     let good = command().arg("--check-config").output().unwrap();
     assert_eq!(good.status.code(), Some(0));
     let mut open = command();
     open.arg("--check-config").env("FRAUD__SERVER__BIND", "0.0.0.0:1").env("FRAUD__SERVER__REQUIRE_KEYS", "true");
     assert_eq!(open.output().unwrap().status.code(), Some(64));
+    let mut behind = command();
+    behind
+        .arg("--check-config")
+        .env("FRAUD__SERVER__MANAGEMENT", "0.0.0.0:2")
+        .env("FRAUD__SERVER__REQUIRE_KEYS", "true");
+    assert_eq!(behind.output().unwrap().status.code(), Some(64));
     let mut model = command();
     model.env("FRAUD__MODEL__PATH", "/nowhere.onnx").env("FRAUD__SERVER__BIND", "127.0.0.1:0");
     let model = model.env("FRAUD__SERVER__MANAGEMENT", "none").output().unwrap();

@@ -91,7 +91,8 @@ impl Default for StoreSection {
             history: Span::seconds(37 * 86_400),
             lateness: Span::seconds(86_400),
             dedupe: Span::seconds(48 * 3_600),
-            max_cells_per_key: 100_000,
+            // What a replay keeps: the same features, to the bit.
+            max_cells_per_key: 65_536,
             max_bytes: 4 << 30,
             snapshot_path: None,
             snapshot_every: Span::seconds(60),
