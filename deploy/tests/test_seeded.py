@@ -187,6 +187,8 @@ MISTAKES = [
     ("settings", "dev", at(D, API, f"{C}/ports/0/containerPort", 8080), "port 8080 is declared"),
     ("settings", "dev", at(D, API, f"{C}/resources/limits/memory", "300Mi"), "killed before it refuses"),
     ("settings", "prod", at("ConfigMap", "fraud-store-??????????", "data/FRAUD__STORE__REDIS__PASSWORD_FILE", "/x"), "where nothing is mounted"),
+    ("settings", "prod", at(SS, "fraud-redis", f"{C}/resources/limits/memory", "1Gi"), "killed while it rewrites"),
+    ("settings", "prod", at(SS, "fraud-redis", f"{SPEC}/volumes/1/emptyDir/sizeLimit", "2Gi"), "its data with it"),
     # Probes and the end.
     ("probes", "dev", at(D, API, f"{C}/livenessProbe/httpGet/port", "admin"), "asks port admin"),
     ("probes", "dev", at(D, API, f"{C}/livenessProbe/httpGet/path", "/health/ready"), "would get it killed"),
@@ -204,6 +206,8 @@ MISTAKES = [
     # Sizes.
     ("sizes", "dev", at(D, API, f"{C}/resources/requests/cpu", "3"), "cores in all"),
     ("sizes", "prod", at(D, API, f"{C}/resources/requests/memory", "2Gi"), "MiB in all"),
+    ("sizes", "demo", at(D, API, f"{C}/resources/limits/cpu", "200m"), "they would never be full"),
+    ("sizes", "demo", at(SS, "fraud-redis", f"{C}/resources/limits/cpu", "500m"), "they would never be full"),
     # The next apply.
     ("updates", "prod", at("ConfigMap", "fraud-store-epoch-*", "data/FRAUD__STORE__REDIS__TIMEOUT", "1s"), "the next apply would be refused"),
     # Volumes that images have of their own.

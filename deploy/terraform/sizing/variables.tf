@@ -92,6 +92,7 @@ variable "services_at_ceiling" {
   default = {
     fraud-api    = { pods = 6, cpu = 500, memory = 256 }
     fraud-stream = { pods = 6, cpu = 500, memory = 256 }
+    fraud-redis  = { pods = 1, cpu = 200, memory = 2048 }
     monitoring   = { pods = 1, cpu = 1000, memory = 3072 }
     # Autoscaler's and operators' own Pods.
     operators = { pods = 6, cpu = 100, memory = 128 }

@@ -1,6 +1,7 @@
 """The settings that a container ends up with, and whether the real program takes them."""
 
 import os
+import re
 import subprocess
 import tempfile
 import tomllib
@@ -89,6 +90,7 @@ def check(bundle):
     """Paths that are mounted, ports that are listened on, memory that is there."""
     if not bundle.is_overlay:
         return
+    yield from _redis(bundle)
     for pod, container, _ in ours(bundle):
         where = f"{pod.where}: {container['name']}"
         env = environment(bundle, pod, container)
@@ -120,6 +122,26 @@ def check(bundle):
             most = int(store.get("max_bytes", 4 << 30))
             if limit and most > limit * 3 / 4:
                 yield f"{where}: the store may take {most} bytes of a limit of {limit}: it would be killed before it refuses"
+
+
+def _redis(bundle):
+    """Memory and disk that a Redis may need beyond what it may keep."""
+    for pod in workloads(bundle):
+        for container in pod.containers:
+            text = file_text(bundle, pod, container, "/etc/redis/redis.conf")
+            found = re.search(r"(?m)^maxmemory (\d+)([kmg])b$", text or "")
+            if not found:
+                continue
+            where = f"{pod.where}: {container['name']}"
+            most = int(found[1]) << {"k": 10, "m": 20, "g": 30}[found[2]]
+            limit = parse(container.get("resources", {}).get("limits", {}).get("memory", "")) or 0
+            if limit < 2 * most:
+                yield f"{where}: may keep {most} bytes within a limit of {limit}: it would be killed while it rewrites its file"
+            # The file, as much again before it is rewritten, and the new one beside both.
+            for volume in pod.spec.get("volumes", []):
+                size = parse((volume.get("emptyDir") or {}).get("sizeLimit", "")) or 0
+                if volume["name"] == "data" and size < 3 * most:
+                    yield f"{where}: may keep {most} bytes on a volume of {size}: it would be evicted, and its data with it"
 
 
 def check_load(bundle, binaries: Path):
