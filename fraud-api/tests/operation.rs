@@ -186,6 +186,10 @@ fn a_changed_policy_is_taken_and_brings_no_model_back() {
     std::fs::write(&policy, "version = \"two\"\n").unwrap();
     wait_for(&|| **life.shared().load().policy_version() == *"two");
     assert_eq!(life.info().unwrap().version, first, "the model that was left is back");
+    // Nor does a way back lead to an old policy.
+    assert_eq!(request(service.management, "POST", "/admin/model/rollback", &[], b"").status, 200);
+    assert_ne!(life.info().unwrap().version, first);
+    assert_eq!(**life.shared().load().policy_version(), *"two");
 }
 
 #[test]

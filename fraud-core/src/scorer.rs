@@ -18,6 +18,8 @@ pub use shared::SharedScorer;
 #[derive(Debug)]
 pub struct Scorer {
     model: Option<Arc<Model>>,
+    /// The policy as written, to fit it to another model.
+    written: Arc<Policy>,
     policy: Arc<CompiledPolicy>,
     /// The model's inputs in order, then what only rules look at.
     features: FeatureSet,
@@ -32,7 +34,7 @@ impl Scorer {
     /// # Errors
     /// [`PolicyError`] when the thresholds contradict each other or a rule cannot be used.
     pub fn new(model: Arc<Model>, policy: &Policy) -> Result<Self, PolicyError> {
-        Self::fit(Some(model), policy)
+        Self::fit(Some(model), &Arc::new(policy.clone()))
     }
 
     /// A scorer for when no model can be had: only the policy's rules marked `without_model` decide, and
@@ -41,7 +43,15 @@ impl Scorer {
     /// # Errors
     /// As [`Scorer::new`].
     pub fn without_model(policy: &Policy) -> Result<Self, PolicyError> {
-        Self::fit(None, policy)
+        Self::fit(None, &Arc::new(policy.clone()))
+    }
+
+    /// This model under the policy of another scorer.
+    ///
+    /// # Errors
+    /// As [`Scorer::new`].
+    pub fn with_policy_of(&self, other: &Self) -> Result<Self, PolicyError> {
+        Self::fit(self.model.clone(), &other.written)
     }
 
     /// Whether any transaction can get a decision: by the model, or by a rule that does without one.
@@ -50,7 +60,7 @@ impl Scorer {
         self.model.is_some() || self.policy.decides_without_model()
     }
 
-    fn fit(model: Option<Arc<Model>>, policy: &Policy) -> Result<Self, PolicyError> {
+    fn fit(model: Option<Arc<Model>>, policy: &Arc<Policy>) -> Result<Self, PolicyError> {
         let inputs = model.as_ref().map(|model| model.features().definitions().to_vec()).unwrap_or_default();
         let features = with_rule_features(inputs, policy)?;
         let model_thresholds = model.as_ref().and_then(|model| model.metadata().thresholds);
@@ -62,6 +72,7 @@ impl Scorer {
             }),
             plan: FeaturePlan::compile(&features),
             model_version: model.as_ref().map_or_else(|| "none".into(), |model| model.version().into()),
+            written: policy.clone(),
             features,
             model,
         })
@@ -85,6 +96,7 @@ impl Scorer {
     fn planned(&self, plan: FeaturePlan) -> Self {
         Self {
             model: self.model.clone(),
+            written: self.written.clone(),
             policy: self.policy.clone(),
             features: self.features.clone(),
             plan,

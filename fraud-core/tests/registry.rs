@@ -312,6 +312,8 @@ fn a_version_that_was_rolled_back_stays_away_until_its_mark_is_removed() {
     wait_for("the swap", || version(&life) == "8" && version(&sibling) == "8");
     life.rollback().unwrap();
     assert_eq!(version(&life), "7");
+    assert!(matches!(life.rollback(), Err(LifeError::PreviousBarred { .. })), "asked for twice, it went forth again");
+    assert_eq!(version(&life), "7");
     assert!(registry.tag_of(8, "fraud.rolled_back").unwrap().starts_with("operator, 2"));
     // Another replica that serves it goes back as well,
     wait_for("the sibling's return", || version(&sibling) == "7");
@@ -335,8 +337,37 @@ fn a_replica_that_knows_no_model_before_takes_it_from_the_registry() {
     registry.tag(8, "fraud.rolled_back", Some("errors, 2026-01-01T00:00:00Z"));
     wait_for("the return", || version(&life) == "7");
     assert_eq!(sample(&metrics, "fraud_model_rollbacks_total{reason=\"marked\"} "), 1.0);
+    assert!(!life.is_guarded(), "it is compared with the one that was left");
+    assert!(matches!(life.rollback(), Err(LifeError::PreviousBarred { .. })));
     std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(version(&life), "7");
+    assert_eq!((version(&life), registry.tag_of(7, "fraud.rolled_back")), ("7".to_owned(), None));
+}
+
+#[test]
+fn a_champion_that_does_not_fit_keeps_nobody_from_starting() {
+    let registry = Registry::start();
+    registry.register(7, &remade(DEFAULT, &["fraud.thresholds"], &[]));
+    registry.alias("champion", 7);
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.toml");
+    // Below the default threshold for declining, above that of the default model.
+    std::fs::write(&policy, "[thresholds]\nreview_at = 0.65\n").unwrap();
+    let policy = PolicySettings { path: Some(policy), ..PolicySettings::default() };
+    let settings = ModelSettings { cache_dir: Some(folder.path().to_owned()), ..champion(&registry) };
+    let start = || {
+        let metrics = Metrics::new().unwrap();
+        let life = ModelLife::start((settings.clone(), policy.clone()), HISTORY, metrics.clone());
+        life.map(|life| (version(&life), refusals(&metrics, "policy")))
+    };
+    assert_eq!(start().unwrap(), ("7".to_owned(), 0.0));
+    registry.register(8, DEFAULT);
+    registry.alias("champion", 8);
+    assert_eq!(start().unwrap(), ("7".to_owned(), 1.0), "from the copy");
+    registry.register(6, &remade(DEFAULT, &["fraud.thresholds"], &[]));
+    registry.alias("previous", 6);
+    assert_eq!(start().unwrap(), ("6".to_owned(), 1.0), "from the version before");
+    registry.behave(Manner::Away, Manner::Good);
+    assert_eq!(start().unwrap(), ("6".to_owned(), 0.0), "the copy is of what served");
 }
 
 #[test]

@@ -175,7 +175,9 @@ impl ApiError {
             Self::Deadline => ("deadline", "The request took too long", S::SERVICE_UNAVAILABLE),
             Self::NotFound { .. } => ("not-found", "There is no such thing", S::NOT_FOUND),
             Self::Method { .. } => ("method", "The method is not allowed here", S::METHOD_NOT_ALLOWED),
-            Self::Reload(LifeError::NoPrevious) => ("no-previous-model", "There is no model before", S::CONFLICT),
+            Self::Reload(LifeError::NoPrevious | LifeError::PreviousBarred { .. }) => {
+                ("no-previous-model", "There is no model before", S::CONFLICT)
+            }
             Self::Reload(_) => ("model-refused", "The new model is refused", S::UNPROCESSABLE_ENTITY),
             Self::Internal { .. } => ("internal", "Something went wrong here", S::INTERNAL_SERVER_ERROR),
         }

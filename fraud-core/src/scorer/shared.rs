@@ -40,6 +40,11 @@ impl SharedScorer {
         self.serving.store(scorer);
     }
 
+    /// Makes another form of the model the one that [`SharedScorer::rollback`] goes back to.
+    pub fn refit_previous(&self, scorer: Arc<Scorer>) {
+        self.previous.store(Some(scorer));
+    }
+
     /// The scorer that [`SharedScorer::rollback`] would put in service.
     #[must_use]
     pub fn previous(&self) -> Option<Arc<Scorer>> {

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::standing::{Barred, Standing};
 use super::{LifeError, ModelLife};
 use crate::model::{LoadOptions, Model};
 use crate::scorer::Scorer;
-use crate::service::metrics::{ErrorType, Look, RollbackReason};
+use crate::service::metrics::{ErrorType, Look, Metrics, RollbackReason};
 use crate::service::source::{self, Cache, Origin, Pick, Registry, RegistryError, Release, SourceError, Wanted};
 
 /// Longest pause before a version that was refused is tried again.
@@ -55,7 +56,8 @@ impl Followed {
 /// What a look came to.
 enum Found {
     Unchanged,
-    Taken(Box<Scorer>, Release),
+    /// To be put in service; whether it is to be compared with the one before.
+    Taken(Box<Scorer>, Release, bool),
     /// Refused before, and not tried again yet.
     Waiting,
 }
@@ -79,44 +81,51 @@ fn read(release: &Release, bytes: &[u8], options: LoadOptions) -> Result<Model, 
     Ok(Model::from_bytes(bytes, &LoadOptions { version: Some(release.version.clone()), ..options })?)
 }
 
-/// The first model of a source that is followed: the version meant; while that one is marked as rolled back the
-/// one before; and when the registry gives neither, the copy kept of what was last in service.
-pub(super) fn first(
-    registry: &Registry,
-    wanted: &Wanted,
-    cache: Option<&Cache>,
-    options: &LoadOptions,
-) -> Result<(Model, Release), SourceError> {
-    let meant = registry.release(wanted).map_err(SourceError::from);
-    let meant = meant.and_then(|release| {
-        let (model, bytes) = take(registry, &release, options.clone())?;
-        Ok((model, release, bytes))
-    });
-    let found = match meant {
-        Err(SourceError::Registry(error @ RegistryError::RolledBack { .. })) => {
-            tracing::warn!(%error, "starting with the version at the alias `previous` instead");
+/// Where the first model of a source that is followed is looked for.
+pub(super) struct First<'a> {
+    pub registry: &'a Registry,
+    pub cache: Option<&'a Cache>,
+    pub options: &'a LoadOptions,
+    pub metrics: &'a Metrics,
+}
+
+type Fit<'a> = &'a dyn Fn(Model) -> Result<Scorer, LifeError>;
+
+impl First<'_> {
+    /// The version meant. While that one is marked as rolled back, or what an alias names cannot be used here, the one
+    /// before; and when the registry gives neither, the copy kept of what was last in service.
+    pub fn of(&self, wanted: &Wanted, fit: Fit<'_>) -> Result<(Scorer, Release), LifeError> {
+        let error = match self.ask(wanted, fit) {
+            Ok(first) => return Ok(first),
+            Err(error) => error,
+        };
+        let left = matches!(&error, LifeError::Source(SourceError::Registry(RegistryError::RolledBack { .. })));
+        if left || (error.is_of_model() && matches!(wanted.version, Pick::Alias(_))) {
+            self.metrics.model_refused(error.reason());
+            tracing::error!(%error, "starting with the version at the alias `previous` instead");
             let before = Wanted { name: wanted.name.clone(), version: Pick::Alias(PREVIOUS.to_owned()) };
-            registry.release(&before).map_err(SourceError::from).and_then(|release| {
-                let (model, bytes) = take(registry, &release, options.clone())?;
-                Ok((model, release, bytes))
-            })
+            match self.ask(&before, fit) {
+                Ok(first) => return Ok(first),
+                Err(error) => tracing::error!(%error, "that one cannot be used either"),
+            }
         }
-        other => other,
-    };
-    match (found, cache) {
-        (Ok((model, release, bytes)), cache) => {
-            keep(cache, &release, &bytes);
-            Ok((model, release))
-        }
-        (Err(error), None) => Err(error),
-        (Err(error), Some(cache)) => {
-            let Some(release) = cache.release() else { return Err(error) };
-            let bytes = cache.read(&release, options.max_bytes)?;
-            registry.verify(&release, &bytes)?;
-            let model = read(&release, &bytes, options.clone())?;
-            tracing::error!(%error, version = release.version, "started from the copy in `model.cache_dir`");
-            Ok((model, release))
-        }
+        let Some((cache, release)) = self.cache.and_then(|cache| Some((cache, cache.release()?))) else {
+            return Err(error);
+        };
+        let bytes = cache.read(&release, self.options.max_bytes)?;
+        self.registry.verify(&release, &bytes).map_err(SourceError::from)?;
+        let scorer = fit(read(&release, &bytes, self.options.clone())?)?;
+        tracing::error!(%error, version = release.version, "started from the copy in `model.cache_dir`");
+        Ok((scorer, release))
+    }
+
+    fn ask(&self, wanted: &Wanted, fit: Fit<'_>) -> Result<(Scorer, Release), LifeError> {
+        let release = self.registry.release(wanted).map_err(SourceError::from)?;
+        let (model, bytes) = take(self.registry, &release, self.options.clone())?;
+        let scorer = fit(model)?;
+        // What cannot be used must not take the place of what can.
+        keep(self.cache, &release, &bytes);
+        Ok((scorer, release))
     }
 }
 
@@ -134,8 +143,8 @@ impl ModelLife {
         let mut followed = self.followed[0].lock();
         let found = self.find_served(wanted, (&mut followed, at_once));
         let outcome = match found {
-            Ok(Found::Taken(scorer, release)) => {
-                let placed = self.put_in_service(*scorer, Some(&release));
+            Ok(Found::Taken(scorer, release, guarded)) => {
+                let placed = self.put_in_service(*scorer, (Some(&release), guarded));
                 placed.map(|()| Look::Taken)
             }
             Ok(Found::Waiting) => Ok(Look::Refused),
@@ -159,7 +168,7 @@ impl ModelLife {
         let release = registry.release(wanted).map_err(SourceError::from)?;
         let mut standing = self.standing.lock();
         let serving = standing.serving.as_ref().is_some_and(|serving| serving.is_same(&release));
-        if serving && release.rolled_back.is_some() && !standing.pardoned {
+        if serving && release.rolled_back.is_some() {
             drop(standing);
             return self.leave_marked(registry, &release);
         }
@@ -187,7 +196,7 @@ impl ModelLife {
                 keep(self.cache.as_ref(), &release, &bytes);
                 self.forget_old_copies(&release);
                 followed.refused = None;
-                Ok(Found::Taken(Box::new(scorer), release))
+                Ok(Found::Taken(Box::new(scorer), release, true))
             }
             Err(error) => {
                 followed.refuse(release, &error, self.model.mlflow.poll.0);
@@ -199,8 +208,9 @@ impl ModelLife {
     /// Another replica went back from the version that serves here, too.
     fn leave_marked(&self, registry: &Registry, release: &Release) -> Result<Found, LifeError> {
         let why = release.rolled_back.clone().unwrap_or_default();
-        match self.go_back(RollbackReason::Marked, &why) {
-            Err(LifeError::NoPrevious) => {}
+        let still = |standing: &Standing| standing.serving.as_ref().is_some_and(|serving| serving.is_same(release));
+        match self.go_back((RollbackReason::Marked, &why), still) {
+            Err(LifeError::NoPrevious | LifeError::PreviousBarred { .. }) => {}
             done => return done.map(|()| Found::Unchanged),
         }
         let before = Wanted { name: release.name.clone(), version: Pick::Alias(PREVIOUS.to_owned()) };
@@ -209,8 +219,12 @@ impl ModelLife {
         let (model, bytes) = take(registry, &before, options)?;
         let scorer = self.fit(model)?;
         keep(self.cache.as_ref(), &before, &bytes);
+        if let Some(info) = self.info() {
+            let (sha256, release) = (info.sha256.to_string(), Some(release.clone()));
+            self.standing.lock().bar(Barred { sha256, release, mark: why, told: true });
+        }
         self.metrics.rolled_back(RollbackReason::Marked);
-        Ok(Found::Taken(Box::new(scorer), before))
+        Ok(Found::Taken(Box::new(scorer), before, false))
     }
 
     fn forget_old_copies(&self, coming: &Release) {

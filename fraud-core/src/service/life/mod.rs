@@ -43,6 +43,15 @@ pub enum LifeError {
     /// There is nothing to go back to.
     #[error("there is no previous model: none was exchanged since the start")]
     NoPrevious,
+    /// The model before is one that was left.
+    #[error(
+        "the model before was itself rolled back ({mark}): there is nothing to go back to; to have it again, remove its \
+         mark in the registry, or start anew"
+    )]
+    PreviousBarred {
+        /// Why and when.
+        mark: String,
+    },
     /// The model was rolled back.
     #[error("this model was rolled back ({mark}) and is not taken again: give another one, or start anew")]
     Barred {
@@ -59,7 +68,7 @@ impl LifeError {
             Self::Source(error) => error.reason(),
             Self::Policy(_) => "policy",
             Self::History(_) => "history",
-            Self::NoPrevious | Self::Barred { .. } => "rolled_back",
+            Self::NoPrevious | Self::PreviousBarred { .. } | Self::Barred { .. } => "rolled_back",
         }
     }
 
@@ -70,7 +79,7 @@ impl LifeError {
     }
 
     /// Whether it is a model that was refused, and not the way to it that failed.
-    fn is_of_model(&self) -> bool {
+    pub(super) fn is_of_model(&self) -> bool {
         match self {
             Self::Source(SourceError::Registry(error)) => error.is_of_version(),
             _ => true,
@@ -130,8 +139,15 @@ impl ModelLife {
             (Origin::Registry(wanted), Some(folder)) => Some(Cache::new(folder, wanted)),
             _ => None,
         };
-        let first = load(&origin, &model, (registry.as_ref(), cache.as_ref())).map_err(LifeError::from);
-        let first = first.and_then(|(model, release)| Ok((fit(model, &policy, history)?, release)));
+        let fit_first = |model| fit(model, &policy, history);
+        let first = match (&origin, &registry) {
+            (Origin::Registry(wanted), Some(registry)) => {
+                let options = source::options(&model).map_err(SourceError::from)?;
+                let first = follow::First { registry, cache: cache.as_ref(), options: &options, metrics: &metrics };
+                first.of(wanted, &fit_first).map(|(scorer, release)| (scorer, Some(release)))
+            }
+            _ => load(&origin, &model).map_err(LifeError::from).and_then(|model| Ok((fit_first(model)?, None))),
+        };
         let (scorer, serving) = match first {
             Err(LifeError::Source(error)) if model.optional => {
                 tracing::error!(%error, "no model could be loaded: only rules marked `without_model` answer");
@@ -217,14 +233,14 @@ impl ModelLife {
             return self.reload_policy();
         }
         let one = self.loading.lock();
-        let loaded = load(&self.origin, &self.model, (None, None)).map_err(LifeError::from);
+        let loaded = load(&self.origin, &self.model).map_err(LifeError::from);
         let placed = match loaded {
-            Ok((model, _)) if Some(model.sha256()) == self.info().as_ref().map(|info| &*info.sha256) => {
+            Ok(model) if Some(model.sha256()) == self.info().as_ref().map(|info| &*info.sha256) => {
                 drop(one);
                 self.noted(None);
                 return self.reload_policy();
             }
-            Ok((model, _)) => self.fit(model).and_then(|scorer| self.put_in_service(scorer, None)),
+            Ok(model) => self.fit(model).and_then(|scorer| self.put_in_service(scorer, (None, true))),
             Err(error) => Err(error),
         };
         match &placed {
@@ -259,12 +275,13 @@ impl ModelLife {
         }
     }
 
-    /// Goes back to the model before, at an operator's word.
+    /// Goes back to the model before, at an operator's word. Asked for twice, where the model came from a registry, it
+    /// is refused the second time: what was left is marked.
     ///
     /// # Errors
-    /// [`LifeError::NoPrevious`].
+    /// [`LifeError::NoPrevious`], [`LifeError::PreviousBarred`].
     pub fn rollback(&self) -> Result<(), LifeError> {
-        self.go_back(RollbackReason::Operator, "asked for")?;
+        self.go_back((RollbackReason::Operator, "asked for"), |_| true)?;
         self.tell_marks();
         Ok(())
     }
@@ -361,17 +378,8 @@ fn read_policy(settings: &PolicySettings) -> Result<Policy, PolicyError> {
     settings.path.as_deref().map_or_else(|| Ok(Policy::default()), Policy::from_path)
 }
 
-fn load(
-    origin: &Origin,
-    settings: &ModelSettings,
-    (registry, cache): (Option<&Registry>, Option<&Cache>),
-) -> Result<(Model, Option<Release>), SourceError> {
-    let options = source::options(settings)?;
-    if let (Origin::Registry(wanted), Some(registry)) = (origin, registry) {
-        let (model, release) = follow::first(registry, wanted, cache, &options)?;
-        return Ok((model, Some(release)));
-    }
-    Ok((source::load(origin, settings.sha256.as_deref(), &options)?, None))
+fn load(origin: &Origin, settings: &ModelSettings) -> Result<Model, SourceError> {
+    source::load(origin, settings.sha256.as_deref(), &source::options(settings)?)
 }
 
 fn fit(model: Model, policy: &PolicySettings, history: u32) -> Result<Scorer, LifeError> {

@@ -31,8 +31,6 @@ pub(super) struct Standing {
     /// The registry's versions of the served model and the one before, where they came from there.
     pub serving: Option<Release>,
     pub previous: Option<Release>,
-    /// An operator put the served model back knowing that it was rolled back.
-    pub pardoned: bool,
     pub barred: Vec<Barred>,
     /// The challenger, with profiles of its own.
     pub challenger: Option<Scorer>,
@@ -45,7 +43,8 @@ impl Standing {
         self.barred.iter().find(|barred| barred.sha256 == sha256)
     }
 
-    fn bar(&mut self, barred: Barred) {
+    /// Keeps a model out.
+    pub(super) fn bar(&mut self, barred: Barred) {
         self.barred.retain(|known| known.sha256 != barred.sha256);
         if self.barred.len() == MAX_BARRED {
             self.barred.remove(0);
@@ -59,32 +58,35 @@ fn sha256(scorer: &Scorer) -> Option<&str> {
 }
 
 impl ModelLife {
-    /// Puts a model in service, with the guards on where they are to be.
-    pub(super) fn put_in_service(&self, scorer: Scorer, release: Option<&Release>) -> Result<(), LifeError> {
+    /// Puts a model in service, with the guards on where they are to be: not over one that takes the place of a model
+    /// that was left, which is nothing to be compared with.
+    pub(super) fn put_in_service(
+        &self,
+        scorer: Scorer,
+        (release, guarded): (Option<&Release>, bool),
+    ) -> Result<(), LifeError> {
         let mut standing = self.standing.lock();
         if let Some(barred) = sha256(&scorer).and_then(|hash| standing.bar_of(hash)) {
             return Err(LifeError::Barred { mark: barred.mark.clone() });
         }
-        let before = self.shared.load().clone();
+        let before = self.under_policy_of(&scorer, self.shared.load().clone());
         let is_new = sha256(&scorer) != sha256(&before);
         standing.guard = None;
         let mut served = Arc::new(scorer);
-        if self.model.guards.enabled && is_new && before.model().is_some() && served.model().is_some() {
-            let wide = Arc::new(served.with_windows_of([&*before]));
-            standing.guard = Guard::new(&self.model.guards, &wide, &before).map(Arc::new);
-            served = wide;
+        if self.model.guards.enabled && guarded && is_new && before.model().is_some() && served.model().is_some() {
+            served = self.guard(&mut standing, &served, &before);
         }
         let (served, members) = self.arrange(&mut standing, served);
         let begin = std::time::Instant::now();
         let gone = self.shared.swap(served);
         let pause = begin.elapsed();
+        self.shared.refit_previous(before);
         drop(gone);
         self.beside.set(members);
         if is_new || release.is_some() {
             standing.previous = standing.serving.take();
         }
         standing.serving = release.cloned();
-        standing.pardoned = false;
         self.swap_pause
             .store(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX), std::sync::atomic::Ordering::Relaxed);
         let info = self.info();
@@ -99,10 +101,48 @@ impl ModelLife {
         Ok(())
     }
 
-    /// Puts the served model in service with another policy; the model before stays what it is.
+    /// A model under the policy in force, which is not that of its own time; as it is where the two do not fit.
+    fn under_policy_of(&self, in_force: &Scorer, scorer: Arc<Scorer>) -> Arc<Scorer> {
+        if scorer.model().is_none() {
+            return scorer;
+        }
+        let fitted = scorer.with_policy_of(in_force).map_err(LifeError::from).and_then(|scorer| {
+            scorer.features().check_history(self.history)?;
+            Ok(scorer)
+        });
+        match fitted {
+            Ok(scorer) => Arc::new(scorer),
+            Err(error) => {
+                let version = &**scorer.model_version();
+                tracing::warn!(%error, version, "the policy does not fit this model, which keeps its own one");
+                scorer
+            }
+        }
+    }
+
+    /// Begins to compare `served` with `before`: the form of `served` that answers both.
+    fn guard(&self, standing: &mut Standing, served: &Arc<Scorer>, before: &Scorer) -> Arc<Scorer> {
+        let wide = Arc::new(served.with_windows_of([before]));
+        standing.guard = Guard::new(&self.model.guards, &wide, before).map(Arc::new);
+        wide
+    }
+
+    /// Puts the served model in service with another policy, and all others beside it. A guard begins its window anew:
+    /// what was compared under the old policy says nothing now.
     pub(super) fn exchange_policy(&self, scorer: Scorer) {
         let mut standing = self.standing.lock();
-        self.shared.refit(Arc::new(scorer));
+        let mut served = Arc::new(scorer);
+        if let Some(previous) = self.shared.previous() {
+            let previous = self.under_policy_of(&served, previous);
+            if standing.guard.is_some() {
+                served = self.guard(&mut standing, &served, &previous);
+            }
+            self.shared.refit_previous(previous);
+        }
+        let challenger =
+            standing.challenger.take().map(|challenger| challenger.with_policy_of(&served).unwrap_or(challenger));
+        standing.challenger = challenger;
+        self.shared.refit(served);
         self.refit(&mut standing);
         tracing::info!(policy = &**self.shared.load().policy_version(), "a new policy is in service");
     }
@@ -155,11 +195,22 @@ impl ModelLife {
         (served, members)
     }
 
-    /// Goes back to the model before. What is left is not taken again where `reason` is one that says so.
-    pub(super) fn go_back(&self, reason: RollbackReason, figures: &str) -> Result<(), LifeError> {
+    /// Goes back to the model before, if what calls for it `still` stands. What is left is not taken again where
+    /// `reason` is one that says so.
+    pub(super) fn go_back(
+        &self,
+        (reason, figures): (RollbackReason, &str),
+        still: impl FnOnce(&Standing) -> bool,
+    ) -> Result<(), LifeError> {
         let mut standing = self.standing.lock();
+        if !still(&standing) {
+            return Ok(());
+        }
         let left = self.shared.load().clone();
         let Some(previous) = self.shared.previous() else { return Err(LifeError::NoPrevious) };
+        if let Some(barred) = sha256(&previous).and_then(|hash| standing.bar_of(hash)) {
+            return Err(LifeError::PreviousBarred { mark: barred.mark.clone() });
+        }
         let mark = format!("{}, {}", reason.as_str(), clock::rfc3339_text(clock::unix_millis()));
         // A file that an operator went back from may be loaded again by the same hand; a version that is followed
         // would come back by itself.
@@ -169,12 +220,9 @@ impl ModelLife {
             let (sha256, release) = (hash.to_owned(), standing.serving.clone());
             standing.bar(Barred { sha256, release, mark: mark.clone(), told });
         }
-        let known = sha256(&previous).map(str::to_owned);
-        standing.barred.retain(|barred| Some(&barred.sha256) != known.as_ref());
         standing.guard = None;
         let Standing { serving, previous: before, .. } = &mut *standing;
         std::mem::swap(serving, before);
-        standing.pardoned = true;
         self.shared.rollback();
         self.refit(&mut standing);
         self.metrics.rolled_back(reason);
@@ -198,16 +246,21 @@ impl ModelLife {
     pub(super) fn look_after_guards(&self) {
         let guard = self.standing.lock().guard.clone();
         let Some(guard) = guard else { return };
+        // Meanwhile another model, or the same under another policy, may have come.
+        let still = |standing: &Standing| standing.guard.as_ref().is_some_and(|now| Arc::ptr_eq(now, &guard));
         match guard.verdict() {
             Verdict::Going => {}
             Verdict::Passed => {
                 let mut standing = self.standing.lock();
+                if !still(&standing) {
+                    return;
+                }
                 standing.guard = None;
                 self.refit(&mut standing);
                 tracing::info!(version = &**guard.served().model_version(), "the new model has passed its guards");
             }
             Verdict::Breach { reason, figures } => {
-                if let Err(error) = self.go_back(reason, &figures) {
+                if let Err(error) = self.go_back((reason, &figures), still) {
                     tracing::error!(%error, figures, "a guard is broken, but there is no model to go back to");
                 }
                 self.tell_marks();
