@@ -8,9 +8,11 @@
 //! probabilities of fraud, or the scores of models that answer other numbers. Optional: `--output-name`, `--label`,
 //! `--logits`, as in the model's metadata, and `--features LIST.json`.
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use fraud_core::error::ModelError;
 use fraud_core::features::{FeatureDefinition, FeatureSet, Source};
 use fraud_core::model::{LoadOptions, Model, OutputKind};
 
@@ -58,28 +60,41 @@ fn arguments() -> Result<Arguments, String> {
 }
 
 /// Features for a matrix of another width than the default: what they mean does not matter here.
-fn columns(count: usize) -> Result<FeatureSet, Box<dyn std::error::Error>> {
+fn columns(count: usize) -> Result<FeatureSet, Box<dyn Error>> {
     let feature = |index| FeatureDefinition { name: format!("COLUMN_{index}"), source: Source::Amount };
     Ok(FeatureSet::new((0..count).map(feature).collect())?)
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// Loads the model for rows of `width`. Where nobody lists its features and rows are not as the default ones, they are
+/// what the rows hold.
+pub fn load(path: &Path, options: LoadOptions, width: usize) -> Result<Model, Box<dyn Error>> {
+    let assumed = if options.features.is_none() && width != FeatureSet::handbook().len() {
+        Model::from_path(path, &LoadOptions { features: Some(columns(width)?), ..options.clone() })
+    } else {
+        Model::from_path(path, &options)
+    };
+    let model = match assumed {
+        // The file lists features of its own.
+        Err(ModelError::Metadata { key, .. }) if key == "fraud.features" && options.features.is_none() => {
+            Model::from_path(path, &options)?
+        }
+        loaded => loaded?,
+    };
+    let takes = model.features().len();
+    if takes != width {
+        return Err(format!("the matrix has {width} columns, the model takes {takes}").into());
+    }
+    Ok(model)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
     let Arguments { model, input, output, features, mut options } = arguments()?;
     let matrix = npy::read(&input)?;
     if let Some(path) = features {
         options.features = Some(FeatureSet::from_json(&std::fs::read_to_string(path)?)?);
     }
-    let model = match Model::from_path(&model, &options) {
-        Err(fraud_core::error::ModelError::Signature { .. }) if options.features.is_none() => {
-            options.features = Some(columns(matrix.columns)?);
-            Model::from_path(&model, &options)?
-        }
-        loaded => loaded?,
-    };
-    let width = model.features().len();
-    if width != matrix.columns {
-        return Err(format!("the matrix has {} columns, the model takes {width}", matrix.columns).into());
-    }
+    let width = matrix.columns;
+    let model = load(&model, options, width)?;
     let mut scores = vec![0.0; matrix.rows];
     let start = Instant::now();
     for (rows, scores) in matrix.values.chunks(BLOCK * width).zip(scores.chunks_mut(BLOCK)) {

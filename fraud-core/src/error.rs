@@ -295,6 +295,15 @@ pub enum ModelError {
         /// What the engine said.
         problem: String,
     },
+    /// A row holds a value that an encoder of the model does not know, and takes no others.
+    #[error(
+        "a value of the row is none of the {categories} categories of the model's encoder: export it so that others \
+         are passed over (scikit-learn: OneHotEncoder(handle_unknown=\"ignore\"))"
+    )]
+    UnknownCategory {
+        /// How many the encoder knows.
+        categories: usize,
+    },
     /// The model answered with something that is no probability.
     #[error("the model answered {value}, which is no probability in [0, 1]{advice}")]
     NotAProbability {

@@ -19,6 +19,8 @@ use crate::features::FeatureSet;
 const GOLDEN_TOLERANCE: f32 = 1e-5;
 /// How far beyond [0, 1] rounding may carry a probability.
 const ROUNDING: f32 = 1e-5;
+/// Features of a model, at most: an explanation is a batch of as many rows as there are features.
+const MAX_FEATURES: usize = 1_024;
 const ADVICE: &str = ": set `fraud.logits` where it is a log-odds, declare a `fraud.calibration` where it is a score, \
                       or export the model with its probabilities";
 
@@ -70,9 +72,12 @@ impl Model {
         let label = options.output.label.as_deref().or(metadata.label.as_deref());
         let declared = metadata.features.is_some() || options.features.is_some();
         let wanted = Wanted { features: &features, declared, output, label };
-        let (proto, chosen) = onnx::prepare(proto, &reader, &wanted)?;
+        let prepared = onnx::prepare(proto, &reader, &wanted)?;
         let second = options.kind == OutputKind::Score;
-        let engine = plan::build(&reader, &proto, (&chosen, (label, second), features.len()))?;
+        let width = features.len();
+        let explained = |error| onnx::width::explained(error, &prepared, width);
+        let engine =
+            plan::build(&reader, &prepared.proto, (&prepared.chosen, (label, second), width)).map_err(explained)?;
         let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let model = Self {
             engine,
@@ -84,7 +89,7 @@ impl Model {
             features,
             metadata,
         };
-        model.probe()?;
+        model.probe().map_err(explained)?;
         model.check_golden()?;
         Ok(model)
     }
@@ -138,7 +143,7 @@ impl Model {
     /// alone allocates nothing, a program nothing after a thread's first call.
     ///
     /// # Errors
-    /// [`ModelError::RowWidth`], [`ModelError::NotAProbability`], [`ModelError::Run`].
+    /// [`ModelError::RowWidth`], [`ModelError::NotAProbability`], [`ModelError::UnknownCategory`], [`ModelError::Run`].
     pub fn predict(&self, row: &[f32]) -> Result<f32, ModelError> {
         let mut out = [0.0];
         self.predict_batch(row, &mut out)?;
@@ -208,20 +213,30 @@ impl Model {
             None => vec![0.0; self.features.len()],
         };
         match self.predict(&row) {
-            // The row is made up: a ratio of two zeros is no reason to refuse a model.
+            // The row is made up: a ratio of two zeros is no reason to refuse a model, nor is a zero that is none of
+            // an encoder's categories.
             Err(ModelError::NotAProbability { value, .. }) if value.is_nan() => Ok(()),
+            Err(ModelError::UnknownCategory { .. }) => Ok(()),
             answer => answer.map(drop),
         }
     }
 }
 
 fn features(metadata: &ModelMetadata, options: &LoadOptions) -> Result<FeatureSet, ModelError> {
-    match (&metadata.features, &options.features) {
-        (Some(file), Some(setting)) if file != setting => Err(ModelError::Metadata {
-            key: "fraud.features".to_owned(),
-            problem: "the file names other features than the settings: remove one of the two lists".to_owned(),
+    let features = match (&metadata.features, &options.features) {
+        (Some(file), Some(setting)) if file != setting => {
+            return Err(ModelError::Metadata {
+                key: "fraud.features".to_owned(),
+                problem: "the file names other features than the settings: remove one of the two lists".to_owned(),
+            });
+        }
+        (Some(features), _) | (None, Some(features)) => features.clone(),
+        (None, None) => FeatureSet::handbook(),
+    };
+    match features.len() {
+        1..=MAX_FEATURES => Ok(features),
+        found => Err(ModelError::Signature {
+            problem: format!("the feature list names {found} features, a model takes 1 to {MAX_FEATURES}"),
         }),
-        (Some(features), _) | (None, Some(features)) => Ok(features.clone()),
-        (None, None) => Ok(FeatureSet::handbook()),
     }
 }

@@ -11,6 +11,7 @@ mod operators;
 pub(crate) mod output;
 pub(crate) mod signature;
 pub(crate) mod tensors;
+pub(crate) mod width;
 mod wire;
 
 use std::io::Cursor;
@@ -50,12 +51,16 @@ pub(crate) struct Wanted<'a> {
     pub label: Option<&'a str>,
 }
 
+/// A graph from one matrix of features to one output.
+pub(crate) struct Prepared {
+    pub proto: ModelProto,
+    pub chosen: output::Chosen,
+    /// Somebody says how wide its rows are: the file, or whoever named the features.
+    pub width_stated: bool,
+}
+
 /// Reduces the file to a graph from one matrix of features to one output.
-pub(crate) fn prepare(
-    mut proto: ModelProto,
-    reader: &Onnx,
-    wanted: &Wanted<'_>,
-) -> Result<(ModelProto, output::Chosen), ModelError> {
+pub(crate) fn prepare(mut proto: ModelProto, reader: &Onnx, wanted: &Wanted<'_>) -> Result<Prepared, ModelError> {
     let graph = graph_of(&mut proto)?;
     graph::check(graph)?;
     let chosen = output::choose(graph, wanted.output, wanted.label)?;
@@ -65,6 +70,7 @@ pub(crate) fn prepare(
     output.r#type = None;
     let names: std::collections::HashSet<String> = graph.initializer.iter().map(|tensor| tensor.name.clone()).collect();
     graph.input.retain(|input| !names.contains(&input.name));
+    let inputs = signature::declared(graph);
     graph::prune(graph);
     half::widen(graph);
     graph::forget_shapes(graph);
@@ -73,9 +79,9 @@ pub(crate) fn prepare(
     if isolation::fold(graph, reader)? {
         graph::prune(graph);
     }
-    signature::apply(graph, wanted.features, wanted.declared)?;
+    let stated = signature::apply(graph, &inputs, wanted)?;
     proto.metadata_props.clear();
-    Ok((proto, chosen))
+    Ok(Prepared { proto, chosen, width_stated: stated || wanted.declared })
 }
 
 fn graph_of(proto: &mut ModelProto) -> Result<&mut GraphProto, ModelError> {

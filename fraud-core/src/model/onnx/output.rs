@@ -100,6 +100,12 @@ fn labels(graph: &GraphProto, zip: Option<&NodeProto>, scores: &str) -> Result<O
         .iter()
         .filter(|output| is_label(output, makers.get(output.name.as_str()).map(|index| &graph.node[*index])));
     for output in label_outputs {
+        // How skl2onnx writes a tree that knows one class: the label is a constant.
+        let maker = makers.get(output.name.as_str()).map(|index| &graph.node[*index]);
+        if let Some(node) = maker.filter(|node| node.op_type == "ConstantOfShape") {
+            let label = Attributes(node).tensor("value").and_then(|tensor| tensors::integers(tensor).ok());
+            return Ok(label.map(|label| ClassLabels::Integers(label).texts()));
+        }
         if let Some(labels) = search(graph, &output.name)? {
             return Ok(Some(labels));
         }
@@ -130,7 +136,7 @@ fn stated(graph: &GraphProto, node: &NodeProto) -> Result<Option<Vec<String>>, M
                 Ok(texts) if tensor.data_type == 8 => Some(texts),
                 _ => tensors::integers(tensor).ok().map(|labels| ClassLabels::Integers(labels).texts()),
             };
-            Ok(labels.filter(|labels| labels.len() > 1))
+            Ok(labels.filter(|labels| !labels.is_empty()))
         }
         "TreeEnsembleClassifier" | "LinearClassifier" | "SVMClassifier" => {
             Ok(class_labels(node)?.map(|labels| labels.texts()))
@@ -153,7 +159,8 @@ pub(crate) fn column(
     columns: usize,
     (label, second): (Option<&str>, bool),
 ) -> Result<usize, ModelError> {
-    if columns == 1 {
+    // The one column of a model that knows one class is that class's, and always certain.
+    if columns == 1 && chosen.labels.as_ref().is_none_or(|labels| labels.len() != 1) {
         return Ok(0);
     }
     let Some(labels) = chosen.labels.as_ref().filter(|labels| labels.len() == columns) else {
@@ -180,6 +187,12 @@ pub(crate) fn column(
     found.ok_or_else(|| {
         let shown: Vec<String> =
             labels.iter().take(10).map(|label| format!("`{}`", label.chars().take(40).collect::<String>())).collect();
+        if let [only] = shown.as_slice() {
+            return problem(format!(
+                "the model knows only class {only}: fit it on data that holds fraud as well as none (where {only} is \
+                 what means fraud, name it: `fraud.label`)"
+            ));
+        }
         problem(format!(
             "there is no class `{}`, the classes are {}: name the one that means fraud (`fraud.label`)",
             label.unwrap_or("1"),

@@ -1,13 +1,15 @@
 //! The graph's inputs against the features: whatever the graph takes, it is made to take one N × F matrix of f32.
 
+use std::collections::HashMap;
+
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension;
 use tract_onnx::pb::type_proto::{Tensor, Value};
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TypeProto, ValueInfoProto};
 
+use super::Wanted;
 use crate::error::ModelError;
-use crate::features::FeatureSet;
 use crate::model::ops::COLUMN;
 
 /// The one input of the graph that is run.
@@ -25,37 +27,34 @@ struct Input<'a> {
     kind: i32,
 }
 
-/// Checks the inputs against the features and rewrites the graph to take [`ROWS`].
-pub(crate) fn apply(graph: &mut GraphProto, features: &FeatureSet, declared: bool) -> Result<(), ModelError> {
+/// An input as the file declares it, whether or not the score needs it.
+pub(crate) struct Declared {
+    name: String,
+    columns: usize,
+}
+
+/// All inputs of the file, in order; one whose width is not stated counts as one column.
+pub(crate) fn declared(graph: &GraphProto) -> Vec<Declared> {
+    let columns = |input: &ValueInfoProto| read(input).ok().and_then(|input| input.columns).unwrap_or(1);
+    graph.input.iter().map(|input| Declared { name: input.name.clone(), columns: columns(input) }).collect()
+}
+
+/// Checks the inputs that are left against the features and rewrites the graph to take [`ROWS`]. Answers whether the
+/// file states how wide they are.
+pub(crate) fn apply(graph: &mut GraphProto, file: &[Declared], wanted: &Wanted<'_>) -> Result<bool, ModelError> {
     let inputs = graph.input.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let width = features.len();
     let mut new = Vec::new();
+    let mut stated = true;
     match inputs.as_slice() {
         [] => return Err(problem("the score does not depend on any input".to_owned())),
-        [input] => {
-            let columns = if input.flat { 1 } else { input.columns.unwrap_or(width) };
-            if columns != width {
-                return Err(problem(mismatch(columns, width, declared)));
-            }
+        [input] if takes_all(input, wanted) => {
+            stated = input.columns.is_some();
             new.push(cast(ROWS, input));
         }
         several => {
-            let columns = |input: &Input<'_>| input.columns.unwrap_or(1);
-            let total: usize = several.iter().map(columns).sum();
-            if total != width {
-                return Err(problem(mismatch(total, width, declared)));
-            }
-            let by_name: Option<Vec<usize>> = several.iter().map(|input| features.position(input.name)).collect();
-            let mut start = 0;
-            for (at, input) in several.iter().enumerate() {
-                let count = columns(input);
-                let index = match &by_name {
-                    Some(places) if count == 1 && total == several.len() => places[at],
-                    _ => start,
-                };
-                start += count;
+            for (at, (input, index)) in several.iter().zip(places(several, file, wanted)?).enumerate() {
                 let part = format!("{ROWS}.{at}");
-                new.push(slice(&part, (index, count), input.flat));
+                new.push(slice(&part, (index, input.columns.unwrap_or(1)), input.flat));
                 new.push(cast(&part, input));
             }
         }
@@ -65,10 +64,68 @@ pub(crate) fn apply(graph: &mut GraphProto, features: &FeatureSet, declared: boo
     let tensor = Tensor { elem_type: DataType::Float as i32, shape: None };
     let kind = TypeProto { value: Some(Value::TensorType(tensor)), ..TypeProto::default() };
     graph.input = vec![ValueInfoProto { name: ROWS.to_owned(), r#type: Some(kind), ..ValueInfoProto::default() }];
-    Ok(())
+    Ok(stated)
 }
 
-fn mismatch(found: usize, width: usize, declared: bool) -> String {
+/// Whether the one input that is left takes whole rows.
+fn takes_all(input: &Input<'_>, wanted: &Wanted<'_>) -> bool {
+    match input.columns {
+        Some(columns) => columns == wanted.features.len() && !input.flat,
+        None => wanted.features.position(input.name).is_none(),
+    }
+}
+
+/// The column at which each input begins: by name where all are single columns called as features are, else by the
+/// order of the file, which counts the inputs that the score does not need.
+fn places(inputs: &[Input<'_>], file: &[Declared], wanted: &Wanted<'_>) -> Result<Vec<usize>, ModelError> {
+    let features = wanted.features;
+    let place = |name: &str, columns: usize| features.position(name).filter(|_| columns == 1);
+    let by_name: Option<Vec<usize>> =
+        inputs.iter().map(|input| place(input.name, input.columns.unwrap_or(1))).collect();
+    if let Some(places) = by_name {
+        return Ok(places);
+    }
+    let named: Vec<(&str, usize)> =
+        file.iter().filter_map(|input| Some((input.name.as_str(), place(&input.name, input.columns)?))).collect();
+    let others =
+        inputs.iter().filter(|input| input.columns.unwrap_or(1) == 1 && features.position(input.name).is_none());
+    let others: Vec<String> = others.map(|input| format!("`{}`", shown(input.name))).collect();
+    if !named.is_empty() && !others.is_empty() {
+        // By order a misspelt or foreign name would silently be scored as whatever feature stands in its place.
+        return Err(problem(format!(
+            "{} of its inputs have the name of a feature, {} ({}) have not: name each as its feature, or none, and \
+             list the features (`fraud.features` in the metadata, or `model.features`)",
+            named.len(),
+            others.len(),
+            others.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ")
+        )));
+    }
+    let total = file.iter().fold(0_usize, |total, input| total.saturating_add(input.columns));
+    if total != features.len() {
+        return Err(problem(mismatch(&total.to_string(), features.len(), wanted.declared)));
+    }
+    let mut start = 0;
+    let mut starts = HashMap::new();
+    for input in file {
+        starts.insert(input.name.as_str(), start);
+        start += input.columns;
+    }
+    if let Some((name, place)) = named.iter().find(|(name, place)| starts.get(name) != Some(place)) {
+        let name = shown(name);
+        return Err(problem(format!(
+            "the input `{name}` does not stand where the feature of that name does (column {place}, from 0): put the \
+             inputs in the order of the features"
+        )));
+    }
+    Ok(inputs.iter().map(|input| starts.get(input.name).copied().unwrap_or_default()).collect())
+}
+
+fn shown(name: &str) -> String {
+    name.chars().take(120).collect()
+}
+
+/// `found` is the number of columns that the graph takes.
+pub(crate) fn mismatch(found: &str, width: usize, declared: bool) -> String {
     if declared {
         format!("it takes {found} columns, the feature list names {width}: make the two the same")
     } else {
@@ -81,7 +138,7 @@ fn mismatch(found: usize, width: usize, declared: bool) -> String {
 
 fn read(input: &ValueInfoProto) -> Result<Input<'_>, ModelError> {
     let name = input.name.as_str();
-    let shown: String = name.chars().take(120).collect();
+    let shown = shown(name);
     let Some(Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|kind| kind.value.as_ref()) else {
         return Err(problem(format!("the input `{shown}` is not a tensor")));
     };

@@ -14,6 +14,8 @@ mod scaling;
 mod svm;
 mod trees;
 
+use std::sync::Arc;
+
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
@@ -29,6 +31,25 @@ type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 
 fn built(expansion: Result<impl Expansion, ModelError>) -> Built {
     Ok((expand(expansion?), Vec::new()))
+}
+
+/// The function of rows that a node is, where it is one of ours and legal.
+pub(crate) fn row_kernel(node: &NodeProto) -> Option<Arc<dyn kernel::RowKernel>> {
+    let expansion = match node.op_type.as_str() {
+        "TreeEnsembleClassifier" => trees::classifier(node),
+        "TreeEnsembleRegressor" => trees::regressor(node),
+        "TreeEnsemble" => trees::ensemble(node),
+        "LinearClassifier" => linear::classifier(node),
+        "LinearRegressor" => linear::regressor(node),
+        "SVMClassifier" => svm::classifier(node),
+        "SVMRegressor" => svm::regressor(node),
+        "Scaler" => scaling::scaler(node),
+        "Imputer" => scaling::imputer(node),
+        "Binarizer" => scaling::binarizer(node),
+        "Normalizer" => scaling::normalizer(node),
+        _ => return None,
+    };
+    expansion.ok().map(|expansion| expansion.kernel)
 }
 
 /// tract's reader, with our operators in it.

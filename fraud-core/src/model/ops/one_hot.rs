@@ -50,7 +50,7 @@ impl OneHot {
             match categories.iter().position(|category| category == value) {
                 Some(place) => cells[place] = 1.0,
                 None if self.zeros => {}
-                None => bail!("a value is none of the {} categories", categories.len()),
+                None => return Err(ModelError::UnknownCategory { categories: categories.len() }.into()),
             }
         }
         Ok(out)
