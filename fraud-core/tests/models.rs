@@ -197,7 +197,11 @@ fn exported_models_answer_as_onnx_runtime_and_the_table_says_so() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/models.md");
+    let opsets = entries.iter().filter(|entry| entry.refused.is_none()).flat_map(|entry| entry.opset.split(", "));
+    let opsets: Vec<u32> = opsets.filter_map(|opset| opset.strip_prefix("ai.onnx ")?.parse().ok()).collect();
     let text = TABLE
+        .replace("{oldest}", &opsets.iter().min().unwrap().to_string())
+        .replace("{newest}", &opsets.iter().max().unwrap().to_string())
         .replace("{files}", &rows.len().to_string())
         .replace("{rows}", &rows.join("\n"))
         .replace("{unexportable}", &unexportable.join("\n"));
@@ -218,8 +222,8 @@ its answers for 48 rows, one by one and as a batch, held against ONNX Runtime's:
 (relative above 1; 2e-3 for half precision). In brackets what runs it: `trees` is the tree evaluator alone, `program` steps
 of our own over blocks of rows, `plan` the graph on tract, one row at a time.
 
-Rules of thumb: export with probabilities; ZipMap or not, string or integer labels, float32 or float64 inputs, opsets 9 to 21,
-one input or one per column all work. A file may be fixed to a batch of one. Scores of regressors and anomaly detectors need a
+Rules of thumb: export with probabilities; ZipMap or not, string or integer labels, float32 or float64 inputs, opsets {oldest} to
+{newest}, one input or one per column all work. A file may be fixed to a batch of one. Scores of regressors and anomaly detectors need a
 `fraud.calibration` in the metadata (`fraud-core/models/FORMAT.md`), logits `fraud.logits`. Where classes are texts, name
 the fraudulent one (`fraud.label`) unless it is called fraud. An operator that is not supported is named when the file is loaded.
 

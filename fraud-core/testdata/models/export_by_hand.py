@@ -212,6 +212,16 @@ def trees():
         five(np.float32, [0, 1, 3], post_transform=2, aggregate_function=0), {}, out, opset=21, ml=5), {"kind": "score"}
     yield "op_ensemble_member", "TreeEnsemble (ai.onnx.ml 5)", "set membership", model(
         five(np.float32, [0, 6, 6], [1.0, 3.0, np.nan, 2.0, 4.0, 7.0]), {}, out, opset=21, ml=5), {"kind": "score"}
+    # Nodes 3 and 4 as converters write a tree of one leaf; node 5 belongs to no tree and
+    # leads nowhere.
+    stumps = dict(
+        nodes_splits=tensor(np.array([60.0, 3.0, 2.0, 0.0, 0.0, np.nan], np.float32)), nodes_featureids=[0, 3, 3, 0, 0, 0],
+        nodes_modes=tensor(np.array([0, 1, 3, 0, 0, 0], np.uint8)),
+        nodes_truenodeids=[1, 0, 2, 1, 4, 99], nodes_trueleafs=[0, 1, 1, 1, 1, 1],
+        nodes_falsenodeids=[2, 1, 3, 1, 4, 0], nodes_falseleafs=[0, 1, 1, 1, 1, 1],
+        leaf_weights=tensor(np.array([0.1, 0.35, 0.6, 0.85, -0.2], np.float32)), leaf_targetids=[0] * 5, tree_roots=[3, 0, 4])
+    yield "op_ensemble_stumps", "TreeEnsemble (ai.onnx.ml 5)", "trees of one leaf", model(
+        five(np.float32, [], **stumps), {}, out, opset=21, ml=5), {"kind": "score"}
     yield "op_ensemble_double", "TreeEnsemble (ai.onnx.ml 5)", "float64", model(
         five(np.float64, [0, 1, 3]), {}, {"score": (TensorProto.DOUBLE, ["n", 1])}, opset=21, ml=5,
         inputs={"input": (TensorProto.DOUBLE, ["n", F])}), {"kind": "score"}

@@ -11,16 +11,16 @@ use crate::model::trees::{Aggregate, LeafWeight, Mode, Node, PostTransform, Prec
 /// The ensemble that the node states.
 pub(crate) fn ensemble(node: &NodeProto) -> Result<TreeSpec, ModelError> {
     let attributes = Attributes(node);
-    let (weights, double) = numbers(node, "leaf_weights")?;
+    let (values, double) = numbers(node, "leaf_weights")?;
     let targets = attributes.ints("leaf_targetids");
-    if weights.len() != targets.len() {
+    if values.len() != targets.len() {
         return Err(bad(node, "`leaf_weights` and `leaf_targetids` have different lengths"));
     }
     let leaf = |(weight, target): (&f64, &i64)| Ok(LeafWeight { target: index(node, *target)?, weight: *weight });
-    let weights = weights.iter().zip(targets).map(leaf).collect::<Result<Vec<_>, ModelError>>()?;
-    let (sets, members) = sets(node)?;
-    let (nodes, double_splits) = nodes(node, weights.len(), members)?;
-    let roots = attributes.ints("tree_roots").iter().map(|root| index(node, *root)).collect::<Result<_, _>>()?;
+    let leaves = values.iter().zip(targets).map(leaf).collect::<Result<Vec<_>, ModelError>>()?;
+    let (sets, modes) = sets(node)?;
+    let roots = attributes.ints("tree_roots").iter().map(|root| index(node, *root)).collect::<Result<Vec<_>, _>>()?;
+    let Trees { nodes, weights, double: double_splits } = trees(node, &leaves, (&modes, &roots))?;
     let aggregate = match attributes.int("aggregate_function").unwrap_or(1) {
         0 => Aggregate::Average,
         1 => Aggregate::Sum,
@@ -85,7 +85,15 @@ fn sets(node: &NodeProto) -> Result<(Vec<Vec<f32>>, Vec<i64>), ModelError> {
 
 const MEMBER: i64 = 6;
 
-fn nodes(node: &NodeProto, weights: usize, modes: Vec<i64>) -> Result<(Vec<Node>, bool), ModelError> {
+struct Trees {
+    nodes: Vec<Node>,
+    weights: Vec<LeafWeight>,
+    /// The splits are doubles.
+    double: bool,
+}
+
+/// Walks the trees from their roots; what no root leads to is not looked at.
+fn trees(node: &NodeProto, leaves: &[LeafWeight], (modes, roots): (&[i64], &[u32])) -> Result<Trees, ModelError> {
     let attributes = Attributes(node);
     let features = attributes.ints("nodes_featureids");
     let (splits, double) = numbers(node, "nodes_splits")?;
@@ -97,41 +105,67 @@ fn nodes(node: &NodeProto, weights: usize, modes: Vec<i64>) -> Result<(Vec<Node>
     if lengths.iter().any(|length| *length != count) || !(tracks.is_empty() || tracks.len() == count) {
         return Err(bad(node, "the `nodes_*` lists have different lengths"));
     }
+    // Sets belong to the nodes of that mode in the order of the list.
+    let mut sets = vec![0; count];
+    for place in 1..count {
+        sets[place] = sets[place - 1] + u32::from(modes[place - 1] == MEMBER);
+    }
     let mut nodes = vec![Node::leaf(0, 0); count];
-    let mut set = 0;
-    for (place, mode) in modes.iter().enumerate() {
-        let mode = match mode {
-            0 => Mode::Leq,
-            1 => Mode::Lt,
-            2 => Mode::Gte,
-            3 => Mode::Gt,
-            4 => Mode::Eq,
-            5 => Mode::Neq,
-            &MEMBER => {
-                set += 1;
-                Mode::Member(set - 1)
-            }
-            other => return Err(bad(node, format!("the node mode {other} does not exist"))),
+    let mut weights = Vec::new();
+    let mut met = vec![false; count];
+    let mut pending: Vec<usize> = roots.iter().map(|root| *root as usize).collect();
+    if let Some(root) = pending.iter().find(|root| **root >= count) {
+        return Err(bad(node, format!("there is no node {root}, though a tree begins there")));
+    }
+    while let Some(place) = pending.pop() {
+        // A second way to a node is refused when the ensemble is checked.
+        if std::mem::replace(&mut met[place], true) {
+            continue;
+        }
+        // A leaf may be mentioned more than once: each mention is a leaf of its own, with a weight of its own.
+        let mut mention = |id: u32| -> Result<Node, ModelError> {
+            weights.push(*leaves.get(id as usize).ok_or_else(|| bad(node, format!("there is no leaf {id}")))?);
+            Ok(Node::leaf(index(node, weights.len() as i64 - 1)?, 1))
         };
-        let mut child = |children: &Children<'_>| -> Result<u32, ModelError> {
-            let id = index(node, children.ids[place])?;
-            if children.leaves[place] == 0 {
-                return if (id as usize) < count { Ok(id) } else { Err(bad(node, format!("there is no node {id}"))) };
+        let ids = (index(node, yes.ids[place])?, index(node, no.ids[place])?);
+        let are_leaves = (yes.leaves[place] != 0, no.leaves[place] != 0);
+        if are_leaves == (true, true) && ids.0 == ids.1 {
+            // How a tree of one leaf is written: a comparison that decides nothing.
+            nodes[place] = mention(ids.0)?;
+            continue;
+        }
+        let mut child = |id: u32, leaf: bool| -> Result<u32, ModelError> {
+            if leaf {
+                nodes.push(mention(id)?);
+                return index(node, nodes.len() as i64 - 1);
             }
-            if id as usize >= weights {
-                return Err(bad(node, format!("there is no leaf {id}")));
+            if id as usize >= count {
+                return Err(bad(node, format!("there is no node {id}")));
             }
-            // A leaf may be named more than once, a node may not: each mention becomes a node of its own.
-            nodes.push(Node::leaf(id, 1));
-            index(node, nodes.len() as i64 - 1)
+            pending.push(id as usize);
+            Ok(id)
         };
-        let children = (child(&yes)?, child(&no)?);
+        let children = (child(ids.0, are_leaves.0)?, child(ids.1, are_leaves.1)?);
+        let mode = mode(node, modes[place], sets[place])?;
         let threshold = if matches!(mode, Mode::Member(_)) { 0.0 } else { splits[place] };
         let mut branch = Node::branch(feature(node, features[place])?, mode, threshold, children);
         branch.missing_tracks_true = tracks.get(place).is_some_and(|track| *track != 0);
         nodes[place] = branch;
     }
-    Ok((nodes, double))
+    Ok(Trees { nodes, weights, double })
+}
+
+fn mode(node: &NodeProto, mode: i64, set: u32) -> Result<Mode, ModelError> {
+    Ok(match mode {
+        0 => Mode::Leq,
+        1 => Mode::Lt,
+        2 => Mode::Gte,
+        3 => Mode::Gt,
+        4 => Mode::Eq,
+        5 => Mode::Neq,
+        MEMBER => Mode::Member(set),
+        other => return Err(bad(node, format!("the node mode {other} does not exist"))),
+    })
 }
 
 struct Children<'a> {

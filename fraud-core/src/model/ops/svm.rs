@@ -1,4 +1,4 @@
-//! SVMClassifier with probabilities, and SVMRegressor.
+//! SVMClassifier, with probabilities or raw scores, and SVMRegressor.
 
 use tract_onnx::pb::NodeProto;
 
@@ -62,8 +62,29 @@ struct Classifier {
     classes: Vec<std::ops::Range<usize>>,
     /// One run per class but the last.
     coefficients: Vec<f32>,
-    /// Offset and the two parameters of the probability, for each pair of classes.
-    pairs: Vec<(f64, f64, f64)>,
+    /// The offset of each pair of classes.
+    offsets: Vec<f64>,
+    /// The two parameters of each pair's probability; none where the answers are the raw scores.
+    probabilities: Vec<(f64, f64)>,
+}
+
+impl Classifier {
+    /// The score of each pair of classes, in the order (0, 1), (0, 2), …: positive for the first of the two.
+    fn scores(&self, row: &[f32]) -> Vec<f64> {
+        let count = self.classes.len();
+        let total = self.vectors.len() / self.width;
+        let near: Vec<f64> =
+            self.vectors.chunks_exact(self.width).map(|vector| self.similarity.of(row, vector)).collect();
+        let part = |class: usize, run: usize| {
+            let range = self.classes[class].clone();
+            range.map(|at| f64::from(self.coefficients[run * total + at]) * near[at]).sum::<f64>()
+        };
+        pairs(count).zip(&self.offsets).map(|((i, j), rho)| part(i, j - 1) + part(j, i) + rho).collect()
+    }
+}
+
+fn pairs(count: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..count).flat_map(move |i| (i + 1..count).map(move |j| (i, j)))
 }
 
 impl RowKernel for Classifier {
@@ -72,24 +93,26 @@ impl RowKernel for Classifier {
     }
 
     fn width(&self, inputs: usize) -> Result<usize, String> {
-        fitting(self.width, inputs).map(|()| self.classes.len())
+        let raw = self.probabilities.is_empty() && self.classes.len() > 2;
+        fitting(self.width, inputs).map(|()| if raw { self.offsets.len() } else { self.classes.len() })
     }
 
     #[allow(clippy::cast_possible_truncation)] // Sums in f64, answers in f32.
     fn rows(&self, x: &[f32], width: usize, out: &mut [f32]) {
         let count = self.classes.len();
-        let total = self.vectors.len() / self.width;
-        for (row, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(count)) {
-            let near: Vec<f64> =
-                self.vectors.chunks_exact(width).map(|vector| self.similarity.of(row, vector)).collect();
+        let columns = self.width(width).unwrap_or(count);
+        for (row, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(columns)) {
+            let scores = self.scores(row);
+            if self.probabilities.is_empty() {
+                match scores.as_slice() {
+                    // Two columns of one score, as ONNX Runtime gives them.
+                    [score] => out.copy_from_slice(&[-*score as f32, *score as f32]),
+                    scores => out.iter_mut().zip(scores).for_each(|(out, score)| *out = *score as f32),
+                }
+                continue;
+            }
             let mut pairwise = vec![vec![0.0; count]; count];
-            let pairs = (0..count).flat_map(|i| (i + 1..count).map(move |j| (i, j)));
-            for ((i, j), (rho, a, b)) in pairs.zip(&self.pairs) {
-                let part = |class: usize, run: usize| {
-                    let range = self.classes[class].clone();
-                    range.map(|at| f64::from(self.coefficients[run * total + at]) * near[at]).sum::<f64>()
-                };
-                let score = part(i, j - 1) + part(j, i) + rho;
+            for (((i, j), score), (a, b)) in pairs(count).zip(scores).zip(&self.probabilities) {
                 let p = (1.0 - logistic(score * a + b)).clamp(1e-7, 1.0 - 1e-7);
                 pairwise[i][j] = p;
                 pairwise[j][i] = 1.0 - p;
@@ -98,6 +121,20 @@ impl RowKernel for Classifier {
                 *out = p as f32;
             }
         }
+    }
+
+    /// The class that wins the most pairs, whatever the probabilities say.
+    fn classes(&self, x: &[f32], width: usize, scores: &[f32]) -> Vec<usize> {
+        let _ = scores;
+        let count = self.classes.len();
+        let won = |row: &[f32]| {
+            let mut votes = vec![0_usize; count];
+            for ((i, j), score) in pairs(count).zip(self.scores(row)) {
+                votes[if score > 0.0 { i } else { j }] += 1;
+            }
+            (1..count).fold(0, |best, class| if votes[class] > votes[best] { class } else { best })
+        };
+        x.chunks_exact(width).map(won).collect()
     }
 }
 
@@ -149,21 +186,29 @@ pub(crate) fn classifier(node: &NodeProto) -> Result<RowExpansion, ModelError> {
     }
     let (vectors, width) = vectors(node, start)?;
     let [rho, a, b] = ["rho", "prob_a", "prob_b"].map(|name| attributes.floats(name));
-    if a.is_empty() {
-        return Err(bad(node, "it has no probabilities: train it with SVC(probability=True)"));
+    let raw = a.is_empty() && b.is_empty();
+    let post = attributes.text("post_transform")?.unwrap_or("NONE");
+    if raw && post != "NONE" {
+        return Err(bad(
+            node,
+            format!("raw scores with the post_transform `{post}` are not supported: export it with NONE"),
+        ));
     }
     let coefficients = attributes.floats("coefficients").to_vec();
     let pairs = count * count.saturating_sub(1) / 2;
     let lengths_fit = (2..=64).contains(&count)
         && classes.len() == count
-        && [rho.len(), a.len(), b.len()] == [pairs; 3]
+        && rho.len() == pairs
+        && (raw || [a.len(), b.len()] == [pairs; 2])
         && coefficients.len() == (count - 1) * start;
     if !lengths_fit {
         return Err(bad(node, "its lists do not fit its classes"));
     }
     let wide = |value: &f32| f64::from(*value);
-    let pairs = rho.iter().zip(a).zip(b).map(|((rho, a), b)| (wide(rho), wide(a), wide(b))).collect();
-    let kernel = Classifier { similarity: similarity(node)?, vectors, width, classes, coefficients, pairs };
+    let probabilities = a.iter().zip(b).map(|(a, b)| (wide(a), wide(b))).collect();
+    let offsets = rho.iter().map(wide).collect();
+    let similarity = similarity(node)?;
+    let kernel = Classifier { similarity, vectors, width, classes, coefficients, offsets, probabilities };
     Ok(RowExpansion { labels: Some(labels), ..RowExpansion::scores(kernel) })
 }
 
