@@ -61,6 +61,7 @@ def test_without_a_champion(run):
     found = evaluate.evaluate(run)
     assert found["roles"] == ["candidate"] and found["engine"]["feature_values_differing"] == 0
     assert found["engine"]["from_trained"] < 1e-5 and found["latency_us"]["candidate"] > 0
+    assert found["history"]["seconds"] == 37 * 86_400
 
 
 def test_a_champion_of_other_features_is_compared_on_the_same_rows(run):

@@ -92,6 +92,17 @@ def test_a_champion_that_services_rolled_back_is_not_in_service(registry):
     assert registry.promote(third, first) == {"candidate": third, "champion": third, "previous": first}
 
 
+def test_no_version_that_may_serve_is_no_first_champion(registry, run):
+    first, bad = registered(registry, "1"), registered(registry, "2")
+    registry.promote(first, None)
+    registry.promote(bad, first)
+    for number in (first, bad):
+        registry.client.set_model_version_tag(registry.model, number, "fraud.rolled_back", "errors, 2026-01-31T00:00:00Z")
+    with pytest.raises(RegistryError, match=f"rolled back version {bad}.*version {first}.*move the alias") as caught:
+        steps.champion(run)
+    assert not caught.value.retry
+
+
 @pytest.fixture
 def run(registry, mlflow_uri, tmp_path):
     """A run against this registered model."""

@@ -1,12 +1,13 @@
 """Scores champion and candidate on the same rows, both by the engine that serves."""
 
 import numpy as np
+import onnx
 import polars as pl
 
 from fraud_retraining import programs
 from fraud_retraining.errors import ModelRefused, ProgramError
 from fraud_retraining.folder import Run
-from fraud_training import export, recipe
+from fraud_training import export, metadata, recipe
 from fraud_training.errors import UnmatchedRows
 
 # As golden rows: how far the serving engine may be from the training's and from ONNX Runtime.
@@ -35,6 +36,7 @@ def evaluate(run: Run) -> dict:
             "roles": list(models),
             "champion": champion,
             "engine": _engine(run, table),
+            "history": _history(run),
             "latency_us": {role: timing["median_us"] for role, timing in zip(models, timings, strict=True)},
             "latency_p99_us": {role: timing["p99_us"] for role, timing in zip(models, timings, strict=True)},
         },
@@ -49,6 +51,8 @@ def _scores(run: Run, role: str, path) -> pl.DataFrame:
     try:
         programs.replay(run.environment, path, files, plan.split.label_delay_days, features)
     except ProgramError as error:
+        if error.retry:
+            raise
         # Loading runs the golden rows: a file that fixes its own answers wrongly is stopped here.
         raise ModelRefused(f"the {role} cannot be used by the engine that serves: {error}") from error
     scores = pl.read_parquet(files[1], columns=["transaction_id", "fraud_probability"])
@@ -76,6 +80,13 @@ def _engine(run: Run, table: pl.DataFrame) -> dict:
         "feature_values_differing": int((_bits(values) != _bits(trained)).sum()),
         "tolerance": TOLERANCE,
     }
+
+
+def _history(run: Run) -> dict:
+    """The candidate's feature that looks back furthest, and how far."""
+    features = metadata.read(onnx.load(run.need("model.onnx")))["features"]
+    seconds, name = max((metadata.looks_back(item), item if isinstance(item, str) else item["name"]) for item in features)
+    return {"feature": name, "seconds": seconds}
 
 
 def _features(path, table: pl.DataFrame) -> pl.DataFrame:

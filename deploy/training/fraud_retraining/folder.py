@@ -1,6 +1,9 @@
 """A run's folder: every step reads what earlier ones wrote there, and writes its own whole or not at all."""
 
+import contextlib
 import json
+import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +28,9 @@ FILES = {
     "verdict.html": "gate",
     "version.json": "register",
 }
+# What tells a run's folder from others: written by its first steps, a drill's only one, or one that failed.
+MARKS = ("extract.json", "champion.json", "drill.json", "failure.json")
+SECONDS_PER_DAY = 86_400
 
 
 @dataclass(frozen=True)
@@ -69,3 +75,19 @@ class Run:
         draft.write_bytes(content)
         draft.replace(path)
         return path
+
+
+def remove_old(run: Run) -> list[str]:
+    """Removes the folders of runs that nothing was written to for `keep_days`, never the run's own; gives their names."""
+    oldest = time.time() - run.parameters.keep_days * SECONDS_PER_DAY
+    removed = []
+    for folder in sorted(run.folder.parent.iterdir()):
+        # What is not ours to read is not ours to remove.
+        with contextlib.suppress(OSError):
+            ours = not folder.is_symlink() and any((folder / mark).is_file() for mark in MARKS)
+            if not ours or folder == run.folder:
+                continue
+            if max(path.lstat().st_mtime for path in (folder, *folder.iterdir())) < oldest:
+                shutil.rmtree(folder)
+                removed.append(folder.name)
+    return removed

@@ -11,6 +11,10 @@ from fraud_retraining.bootstrap import Estimate, compare
 from fraud_retraining.parameters import GateParameters
 from fraud_training.evaluate import calibration_figures
 
+# The scenario of a row of which nobody wrote down the kind: left out of the comparison.
+UNKNOWN = -1
+SECONDS_PER_DAY = 86_400
+
 
 @dataclass(frozen=True)
 class Check:
@@ -45,13 +49,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the gate judges. `rows`: day, customer, fraud and, where known, scenario (0: none), as columns; `scores`: role →
-    probabilities of these rows, `champion` only where there is one. `engine` and `latency_us` as `evaluate` wrote them."""
+    """What the gate judges. `rows`: day, customer, fraud and, where known, scenario (0: none, `UNKNOWN`), as columns;
+    `scores`: role → probabilities of these rows, `champion` only where there is one. `engine`, `latency_us` and `history`
+    as `evaluate` wrote them."""
 
     rows: dict[str, np.ndarray]
     scores: dict[str, np.ndarray]
     engine: dict
     latency_us: dict[str, float]
+    history: dict
 
 
 def judge(evidence: Evidence, asked: GateParameters, alert_budget: int) -> Verdict:
@@ -67,6 +73,7 @@ def judge(evidence: Evidence, asked: GateParameters, alert_budget: int) -> Verdi
         *_calibrated(calibration, evidence, asked),
         *_fast(evidence.latency_us, asked),
         *_same_answers(evidence.engine),
+        _kept(evidence.history, asked),
     ]
     return Verdict(all(check.passed for check in checks), tuple(checks), figures, scenarios, calibration)
 
@@ -119,7 +126,7 @@ def _scenarios(evidence: Evidence, budget: int, asked: GateParameters):
     if kinds is None:
         return
     alerted = {role: _alerted(evidence.rows["day"], scores, budget) for role, scores in evidence.scores.items()}
-    for kind in sorted({int(kind) for kind in kinds[evidence.rows["fraud"] == 1]}):
+    for kind in sorted({int(kind) for kind in kinds[evidence.rows["fraud"] == 1]} - {UNKNOWN}):
         mine = (kinds == kind) & (evidence.rows["fraud"] == 1)
         frauds = int(mine.sum())
         recall = {role: float(rows[mine].mean()) for role, rows in alerted.items()}
@@ -197,3 +204,16 @@ def _same_answers(engine: dict) -> list[Check]:
             "equal bit for bit",
         ),
     ]
+
+
+def _kept(history: dict, asked: GateParameters) -> Check:
+    """Services refuse a model whose features look back further than their store keeps."""
+    days = -(-history["seconds"] // SECONDS_PER_DAY)
+    fine = history["seconds"] <= asked.store_history_days * SECONDS_PER_DAY
+    advice = "" if fine else f': set store.history = "{days}d" in every service, then gate.store_history_days to {days}'
+    return Check(
+        "services keep what its features look back at",
+        fine,
+        f"{history['feature']} looks back {days} days{advice}",
+        f"at most {asked.store_history_days:g} days (store.history of the services)",
+    )

@@ -18,7 +18,8 @@ class GateParameters:
 
     `min_*_gain`: the lower end of the gain's confidence interval has to reach it. `max_*_loss`: by how much the candidate
     may be worse. `min_roc_auc` holds for a first champion as well. `max_latency_us` and `max_latency_ratio`: time to
-    assess one transaction in fraud-core, in microseconds and against the champion's.
+    assess one transaction in fraud-core, in microseconds and against the champion's. `store_history_days`: the services'
+    `store.history`; they refuse a model that looks back further.
     """
 
     min_average_precision_gain: float = 0.002
@@ -30,6 +31,7 @@ class GateParameters:
     min_roc_auc: float = 0.7
     max_latency_us: float = 1000.0
     max_latency_ratio: float = 4.0
+    store_history_days: float = 37.0
     confidence: float = 0.95
     resamples: int = 1000
 
@@ -40,9 +42,10 @@ class GateParameters:
             found.append(f"gate.confidence is {self.confidence}; it lies between 0.5 and 1")
         if self.resamples < 100:
             found.append(f"gate.resamples is {self.resamples}; fewer than 100 make no interval")
+        limits = ("max_roc_auc_loss", "max_scenario_recall_loss", "max_calibration_error", "max_latency_us")
         found += [
             f"gate.{name} is {getattr(self, name)}; it must not be negative"
-            for name in ("max_roc_auc_loss", "max_scenario_recall_loss", "max_calibration_error", "max_latency_us")
+            for name in (*limits, "store_history_days")
             if not getattr(self, name) >= 0
         ]
         return found
@@ -55,7 +58,8 @@ class Parameters:
     `source`: file, folder or pattern of transactions (Parquet, CSV, JSON lines; also `s3://`). `labels`: the same for
     labels that stand apart (`transaction_id, label, observed_at`). `until`: the day on which the run sees the world, not
     included. `window_days`: how many days of transactions are read; windows and training days have to fit in.
-    `recipe`: a file of `deploy/training`, or a path. `alert_budget`: alerts a day that can be worked on.
+    `recipe`: a file of `deploy/training`, or a path. `alert_budget`: alerts a day that can be worked on. `keep_days`: files
+    of runs that are older are removed.
     """
 
     source: str
@@ -66,6 +70,7 @@ class Parameters:
     alert_budget: int = 100
     model: str = "fraud"
     experiment: str = "fraud-retraining"
+    keep_days: int = 30
     gate: GateParameters = field(default_factory=GateParameters)
 
     @property
@@ -122,6 +127,8 @@ def parse(text: str) -> Parameters:
             problems.append(f"window_days is {run.window_days}; training, label delay and test need at least 21")
         if run.alert_budget < 1:
             problems.append(f"alert_budget is {run.alert_budget}; it must be at least 1")
+        if run.keep_days < 1:
+            problems.append(f"keep_days is {run.keep_days}; it must be at least 1")
         if not run.source:
             problems.append("source is empty: name a file, folder or pattern of transactions")
     if problems or not run:

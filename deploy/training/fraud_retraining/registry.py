@@ -88,13 +88,19 @@ class Registry:
         )
 
     def in_service(self) -> Version | None:
-        """The champion; where services have rolled it back, the one they went back to."""
+        """The champion; where services have rolled it back, the one they went back to; None where there is none yet."""
         aliases = self.aliases()
         for alias in ("champion", "previous"):
             if alias in aliases:
                 version = self.version(aliases[alias])
                 if not version.rolled_back:
                     return version
+        if "champion" in aliases:
+            raise RegistryError(
+                f"{self.model}: services have rolled back version {aliases['champion']} (champion), and version "
+                f"{aliases.get('previous', 'none')} (previous) is none to go back to: move the alias champion to a version "
+                "that may serve, or delete it to begin anew"
+            )
         return None
 
     def fetch(self, version: Version) -> bytes:

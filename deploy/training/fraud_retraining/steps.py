@@ -6,9 +6,10 @@ from dataclasses import asdict
 import polars as pl
 
 from fraud_retraining import evaluate as evaluation
-from fraud_retraining import extract, gate, page, programs, signing, train
+from fraud_retraining import extract as extraction
+from fraud_retraining import gate, page, programs, signing, train
 from fraud_retraining.errors import ProgramError
-from fraud_retraining.folder import Run
+from fraud_retraining.folder import Run, remove_old
 from fraud_retraining.registry import FILE, Registry
 
 # The process's status of `promote` when the gate said no: Airflow shows the task as skipped.
@@ -17,6 +18,13 @@ REFUSED = 99
 
 def _registry(run: Run) -> Registry:
     return Registry(run.environment.tracking_uri, run.parameters.model)
+
+
+def extract(run: Run) -> dict:
+    """Reads the window of transactions that the run learns from; old runs' files make room for it."""
+    for name in remove_old(run):
+        print(f"removed the files of {name}: older than {run.parameters.keep_days} days", flush=True)
+    return extraction.extract(run)
 
 
 def champion(run: Run) -> dict:
@@ -73,6 +81,7 @@ def judge(run: Run) -> dict:
         scores={role: table[role].to_numpy() for role in evaluated["roles"]},
         engine=evaluated["engine"],
         latency_us=evaluated["latency_us"],
+        history=evaluated["history"],
     )
     verdict = gate.judge(evidence, run.parameters.gate, run.parameters.alert_budget)
     run.write("verdict.json", verdict.as_dict())
@@ -146,7 +155,7 @@ def drill(run: Run) -> dict:
 
 
 STEPS = {
-    "extract": extract.extract,
+    "extract": extract,
     "champion": champion,
     "features": train.features,
     "train": train.fit,

@@ -10,6 +10,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from fraud_retraining import programs
 from fraud_retraining.folder import Run
+from fraud_retraining.gate import UNKNOWN
 from fraud_training import card, data, export, figures, recipe, train
 from fraud_training.evaluate import reliability
 
@@ -78,7 +79,8 @@ def _test_rows(run: Run, outcome: train.Outcome) -> None:
     )
     payments = pl.read_parquet(run.need("transactions.parquet"))
     if "tx_fraud_scenario" in payments.columns:
-        kinds = payments.select(pl.col("transaction_id").cast(pl.String), pl.col("tx_fraud_scenario").alias("scenario"))
+        kind = pl.col("tx_fraud_scenario").fill_null(UNKNOWN).alias("scenario")
+        kinds = payments.select(pl.col("transaction_id").cast(pl.String), kind)
         table = table.join(kinds, on="transaction_id", how="left", maintain_order="left")
     table.write_parquet(run.path("test.parquet"))
 

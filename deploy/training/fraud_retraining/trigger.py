@@ -1,7 +1,7 @@
 """Alertmanager's webhook → a run of the retraining, through Airflow's API. Standard library only.
 
-One alert starts one run, however often Alertmanager repeats it: the run's id is made from the alert. The run passes the
-gate like any other.
+All drift that began on one day starts one run, however many alerts tell of it and however often: the run's id is the day.
+The run passes the gate like any other.
 """
 
 import json
@@ -39,11 +39,11 @@ class Airflow:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             return json.loads(answer.read())
 
-    def start(self, run_id: str, conf: dict) -> bool:
-        """Asks for a run; False where one of this id is there already. Raises `AirflowError`."""
+    def start(self, run_id: str, conf: dict, note: str) -> bool:
+        """Asks for a run, noting why; False where one of this id is there already. Raises `AirflowError`."""
         try:
             token = self._send("/auth/token", json.loads(self.credentials.read_text()), {})["access_token"]
-            body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+            body = {"dag_run_id": run_id, "logical_date": None, "conf": conf, "note": note}
             self._send(f"/api/v2/dags/{self.dag}/dagRuns", body, {"Authorization": f"Bearer {token}"})
         except urllib.error.HTTPError as error:
             if error.code == 409:
@@ -63,17 +63,16 @@ class Hook:
     conf: dict = field(default_factory=dict)
 
     def take(self, message: dict) -> list[str]:
-        """Ids of the runs that were begun. Raises `KeyError`, `TypeError` for a message that is none of Alertmanager's."""
-        begun = []
-        for alert in message["alerts"]:
-            name = alert["labels"].get("alertname")
-            if alert["status"] != "firing" or name not in self.alerts:
-                continue
-            since = datetime.fromisoformat(alert["startsAt"].replace("Z", "+00:00")).astimezone(UTC)
-            run_id = f"alert__{name}__{since:%Y-%m-%dT%H-%M-%S}__{alert['fingerprint'][:12]}"
-            if self.airflow.start(run_id, self.conf):
-                begun.append(run_id)
-        return begun
+        """The id of the run that was begun, if any. Raises `KeyError`, `TypeError` for a message that is not Alertmanager's."""
+        firing = [alert for alert in message["alerts"] if alert["status"] == "firing"]
+        mine = [alert for alert in firing if alert["labels"].get("alertname") in self.alerts]
+        if not mine:
+            return []
+        since = max(datetime.fromisoformat(alert["startsAt"].replace("Z", "+00:00")).astimezone(UTC) for alert in mine)
+        run_id = f"alert__{since:%Y-%m-%d}"
+        names = sorted({alert["labels"]["alertname"] for alert in mine})
+        note = f"{', '.join(names)}; alerts: {len(mine)}"
+        return [run_id] if self.airflow.start(run_id, self.conf, note) else []
 
 
 def serve(hook: Hook, address: tuple[str, int]) -> ThreadingHTTPServer:

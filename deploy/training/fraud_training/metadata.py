@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict
 
 import numpy as np
@@ -14,6 +15,10 @@ FORMAT = "1"
 FEATURE_BINS = 10
 SCORE_BINS = 20
 GOLDEN_ROWS = 64
+# Names of windows and spans of time, as fraud-core reads them (features/catalogue.rs, duration.rs).
+WINDOW = re.compile(r"(?:CUSTOMER|TERMINAL)_ID_.+_(\d+)(DAY|HOUR|MINUTE)_WINDOW")
+SECONDS = {"DAY": 86_400, "HOUR": 3_600, "MINUTE": 60, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+TERMINAL_DELAY = 7 * SECONDS["DAY"]
 
 
 def write(proto: onnx.ModelProto, values: dict[str, object]) -> None:
@@ -35,6 +40,17 @@ def read(proto: onnx.ModelProto) -> dict[str, object]:
         key = entry.key.removeprefix("fraud.")
         table[key] = json.loads(entry.value) if entry.value[:1] in "[{" else entry.value
     return table
+
+
+def looks_back(feature: str | dict) -> int:
+    """How many seconds back an entry of `fraud.features` looks, window and delay together; services hold it against
+    `store.history`."""
+    if isinstance(feature, str):
+        named = WINDOW.fullmatch(feature)
+        delay = TERMINAL_DELAY if feature.startswith("TERMINAL_ID_") else 0
+        return int(named[1]) * SECONDS[named[2]] + delay if named else 0
+    spans = [feature[name] for name in ("window", "delay") if name in feature]
+    return sum(int(span.strip()[:-1]) * SECONDS[span.strip()[-1]] for span in spans)
 
 
 def data_hash(data: Dataset, rows: np.ndarray) -> str:

@@ -6,7 +6,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fraud_retraining import gate, page
 from fraud_retraining.bootstrap import Figures, compare
-from fraud_retraining.parameters import GateParameters, Parameters
+from fraud_retraining.parameters import TRAINING, GateParameters, Parameters
+from fraud_training import metadata, recipe
 from fraud_training.evaluate import card_precision
 
 ROWS, CUSTOMERS, DAYS = 14_000, 1_500, 7
@@ -44,7 +45,8 @@ def evidence(rows, candidate, champion=None, **other):
     engine |= {"feature_values_differing": 0} | other.pop("engine", {})
     latency = other.pop("latency", {"candidate": 1.0, "champion": 1.0})
     models = {"candidate": candidate} | ({} if champion is None else {"champion": champion})
-    return gate.Evidence(rows, models, engine, {role: latency[role] for role in models})
+    history = other.pop("history", {"feature": "TERMINAL_ID_RISK_30DAY_WINDOW", "seconds": 37 * 86_400})
+    return gate.Evidence(rows, models, engine, {role: latency[role] for role in models}, history)
 
 
 def judged(*arguments, asked=ASKED, **other):
@@ -88,6 +90,35 @@ def test_blind_to_one_scenario(rows):
     verdict = judged(rows, scores(rows, 5.0, blind_to=2), scores(rows, 2.5, seed=2))
     assert "not worse on fraud scenario 2" in failed(verdict)
     assert "not worse on fraud scenario 1" not in failed(verdict)
+
+
+def test_kinds_that_are_not_known_are_not_compared(rows):
+    rows["scenario"] = np.where(rows["scenario"] == 2, gate.UNKNOWN, rows["scenario"])
+    verdict = judged(rows, scores(rows, 5.0, blind_to=gate.UNKNOWN), scores(rows, 2.5, seed=2))
+    assert [row["scenario"] for row in verdict.scenarios] == [1]
+
+
+def test_services_have_to_keep_what_a_candidate_looks_back_at(rows):
+    far = {"feature": "TERMINAL_ID_RISK_90DAY_WINDOW", "seconds": 97 * 86_400}
+    models = (rows, scores(rows, 4.0), scores(rows, 2.0, seed=2))
+    verdict = judged(*models, history=far)
+    assert failed(verdict) == {"services keep what its features look back at"}
+    assert 'TERMINAL_ID_RISK_90DAY_WINDOW looks back 97 days: set store.history = "97d"' in verdict.reasons[0]
+    longer = GateParameters(resamples=200, max_calibration_error=0.02, store_history_days=97)
+    assert judged(*models, history=far, asked=longer).promote
+
+
+@pytest.mark.parametrize(("name", "days"), [("default.toml", 37), ("handbook.toml", 97)])
+def test_how_far_the_recipes_look_back(name, days):
+    plan = recipe.read(TRAINING / name)
+    assert max(metadata.looks_back(item) for item in plan.all_features()) == days * 86_400
+
+
+def test_how_far_a_feature_looks_back():
+    window = {"name": "N", "source": "window", "key": "customer", "aggregate": "count", "window": "36h"}
+    names = ["TX_AMOUNT", "CUSTOMER_ID_NB_TX_15MINUTE_WINDOW", "TERMINAL_ID_RISK_2HOUR_WINDOW"]
+    assert [metadata.looks_back(name) for name in names] == [0, 900, 7 * 86_400 + 7_200]
+    assert metadata.looks_back(window) == 129_600 and metadata.looks_back({**window, "delay": "9s"}) == 129_609
 
 
 def test_scenarios_of_few_frauds_are_shown_but_not_judged(rows):

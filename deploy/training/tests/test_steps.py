@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import threading
+import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -10,10 +12,11 @@ import polars as pl
 import pytest
 
 from conftest import RECIPE
-from fraud_retraining import alerts, train, trigger
+from fraud_retraining import alerts, evaluate, extract, train, trigger
 from fraud_retraining.cli import main
-from fraud_retraining.errors import OutOfOrder, StepError
-from fraud_retraining.folder import Run
+from fraud_retraining.errors import ModelRefused, OutOfOrder, ProgramError, StepError
+from fraud_retraining.folder import Run, remove_old
+from fraud_retraining.gate import UNKNOWN
 from fraud_retraining.parameters import Environment, Parameters
 from fraud_retraining.registry import Registry
 from fraud_training.errors import LabelLeakage
@@ -43,6 +46,45 @@ def test_training_writes_everything_once_and_again_the_same(run):
     assert {path.name for path in run.path("pictures").iterdir()} >= {"roc.png", "calibration.png"}
 
 
+def test_the_command_says_what_may_pass(tmp_path, monkeypatch):
+    """As polars has it where nobody listens: an `OSError`."""
+
+    def away(name):
+        raise ConnectionRefusedError(f"object-store error: {name}")
+
+    monkeypatch.setenv("FRAUD_WORK", str(tmp_path))
+    monkeypatch.setitem(extract.READERS, ".parquet", away)
+    source = '{"source": "s3://archive/*.parquet", "until": "2024-01-31"}'
+    assert main(["extract", "--run-id", "a", "--parameters", source]) == 75
+    failure = json.loads((tmp_path / "a" / "failure.json").read_text())
+    assert failure["retry"] and "s3://archive" in failure["message"]
+
+
+def test_kinds_that_only_some_rows_have(run):
+    payments = pl.read_parquet(run.path("transactions.parquet"))
+    known = pl.when(pl.int_range(pl.len()) % 2 == 0).then("tx_fraud_scenario").alias("tx_fraud_scenario")
+    payments.with_columns(known).write_parquet(run.path("transactions.parquet"))
+    train.fit(run)
+    assert set(pl.read_parquet(run.path("test.parquet"))["scenario"]) == {1, UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(64, ModelRefused), (65, ModelRefused), (74, ProgramError), (-9, ProgramError)]
+)
+def test_a_replay_that_was_killed_says_nothing_about_the_model(run, tmp_path, status, kind):
+    """Out of memory, or a full disk: tried again. A model that cannot be loaded is refused."""
+    program = tmp_path / "fraud-stream"
+    program.write_text(f"#!/bin/sh\n{'kill -9 $$' if status < 0 else f'exit {status}'}\n")
+    program.chmod(0o755)
+    pl.DataFrame({"transaction_id": ["1"]}).write_parquet(run.path("test.parquet"))
+    run.write_bytes("model.onnx", b"")
+    run.write("champion.json", {"version": None, "sha256": None})
+    again = Run(run.id, run.parameters, Environment(run.environment.work, tmp_path, None, None, "a test"))
+    with pytest.raises(StepError) as caught:
+        evaluate.evaluate(again)
+    assert type(caught.value) is kind and caught.value.retry == (kind is ProgramError)
+
+
 def test_another_budget_is_another_version(run):
     other = Run(
         run.id, Parameters(source="a", until=None, recipe=run.parameters.recipe, alert_budget=31), run.environment
@@ -70,6 +112,39 @@ def test_the_command_leaves_a_reason(tmp_path, monkeypatch, capsys):
     assert failure["step"] == "extract" and "nowhere" in failure["message"] and not failure["retry"]
     assert "nowhere" in capsys.readouterr().err
     assert main(["extract", "--run-id", "a", "--parameters", "no JSON"]) == 65
+
+
+def test_old_runs_make_room_and_nothing_else_does(run):
+    work, now = run.environment.work, time.time()
+    for name, mark, days in (
+        (run.folder.name, "extract.json", 90),
+        ("old", "extract.json", 31),
+        ("failed", "failure.json", 31),
+        ("young", "extract.json", 29),
+        ("busy", "extract.json", 31),
+        ("archive", "transactions.parquet", 90),
+    ):
+        folder = work / name
+        (folder / "pictures").mkdir(parents=True)
+        for path in (folder / "pictures", folder / mark, folder):
+            path.touch()
+            os.utime(path, (now - days * 86_400,) * 2)
+    # A step that wrote to a file of its own a minute ago.
+    (work / "busy" / "extract.json").touch()
+    (work / "link").symlink_to(work / "young")
+    (work / "file").write_text("none of a run's")
+    assert remove_old(run) == ["failed", "old"]
+    assert {path.name for path in work.iterdir()} == {run.folder.name, "young", "busy", "archive", "link", "file"}
+
+
+def test_the_first_step_removes_old_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("FRAUD_WORK", str(tmp_path))
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "failure.json").touch()
+    for path in (tmp_path / "old" / "failure.json", tmp_path / "old"):
+        os.utime(path, (0, 0))
+    main(["extract", "--run-id", "a", "--parameters", '{"source": "nowhere", "until": "2024-01-31", "keep_days": 400}'])
+    assert not (tmp_path / "old").exists()
 
 
 def test_a_program_that_is_not_there(run):
@@ -167,17 +242,30 @@ def hook(server, tmp_path):
 
 def test_drift_starts_one_run(hook):
     send, seen, answers = hook
-    name = "alert__FraudFeatureDrift__2026-01-31T12-00-00__ab12"
+    name = "alert__2026-01-31"
     assert send(DRIFT) == (200, {"runs": [name]})
     path, body, authorization = seen[-1]
     assert path == "/api/v2/dags/fraud_retraining/dagRuns" and authorization == "Bearer secret"
-    assert body == {"dag_run_id": name, "logical_date": None, "conf": {"window_days": 90}}
+    note = "FraudFeatureDrift; alerts: 1"
+    assert body == {"dag_run_id": name, "logical_date": None, "conf": {"window_days": 90}, "note": note}
     # Alertmanager repeats what is not over; Airflow has that run already.
     answers[path] = (409, {})
     assert send(DRIFT) == (200, {"runs": []})
     # Airflow is away: Alertmanager has to come again.
     answers[path] = (503, {})
     assert send(DRIFT)[0] == 502
+
+
+def test_a_dozen_features_that_drift_start_one_run(hook):
+    send, seen, _ = hook
+    alerts = [{**DRIFT["alerts"][0], "fingerprint": f"f{number}", "startsAt": f"2026-01-{number}T00:30:00+01:00"}
+              for number in range(18, 31)]  # fmt: skip
+    assert send({"alerts": alerts}) == (200, {"runs": ["alert__2026-01-29"]})
+    asked = [body for path, body, _ in seen if path.endswith("/dagRuns")]
+    assert len(asked) == 1 and asked[0]["note"] == "FraudFeatureDrift; alerts: 13"
+    # Nothing that is asked for: no run, and Airflow is left alone.
+    seen.clear()
+    assert send({"alerts": DRIFT["alerts"][1:]}) == (200, {"runs": []}) and not seen
 
 
 def test_messages_that_are_none(hook):
