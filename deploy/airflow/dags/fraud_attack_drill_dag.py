@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Param
 
-from fraud_steps import DEFAULTS, DrillParameters, Step, schedule
+from fraud_steps import DEFAULTS, DrillParameters, Step, alert, schedule
 
 DEFAULT = asdict(DrillParameters())
 
@@ -18,6 +18,7 @@ with DAG(
     start_date=datetime(2024, 1, 1),
     catchup=False,
     max_active_runs=1,
+    on_failure_callback=alert,
     default_args={**DEFAULTS, "retries": 0},
     tags=["fraud"],
     params={

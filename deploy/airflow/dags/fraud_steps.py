@@ -10,6 +10,9 @@ FRAUD_BIN                folder with fraud-stream and fraud-loadgen (else PATH)
 MLFLOW_TRACKING_URI      the MLflow server
 FRAUD_SIGNING_KEY_FILE   private key that signs models (optional)
 FRAUD_ALERTMANAGER_URL   Alertmanager, told of failures (optional)
+
+Runs that nobody gives parameters to, by schedule or by drift, take FRAUD_SOURCE (transactions) and FRAUD_LABELS (labels that
+stand apart, optional).
 """
 
 import json
@@ -89,22 +92,22 @@ def parameters(context) -> dict:
 
 
 def alert(context) -> None:
-    """Tells Alertmanager that a task failed for good."""
+    """Tells Alertmanager that a task failed for good, or that a run did: one may end without a task that says so."""
     url = os.environ.get("FRAUD_ALERTMANAGER_URL")
     if not url:
         return
-    task = context["task_instance"]
-    labels = {
-        "alertname": "FraudPipelineFailed",
-        "severity": "warning",
-        "service": "airflow",
-        "dag": task.dag_id,
-        "task": task.task_id,
-    }
+    dag, reason = context["dag"].dag_id, context.get("exception")
+    labels = {"alertname": "FraudPipelineFailed", "severity": "warning", "service": "airflow", "dag": dag}
+    failed = "the run"
+    # Airflow gives a reason to a DAG's callback only; the task it may name there is any that was not finished.
+    if context.get("reason"):
+        reason = context["reason"]
+    else:
+        failed = labels["task"] = context["task_instance"].task_id
     text = {
-        "summary": f"{task.dag_id}: {task.task_id} failed",
-        "description": str(context.get("exception") or "no reason given")[:1000],
-        "run": task.run_id,
+        "summary": f"{dag}: {failed} failed",
+        "description": str(reason or "no reason given")[:1000],
+        "run": context["run_id"],
     }
     try:
         alerts.post(url, labels, text)
