@@ -202,6 +202,39 @@ fn reads_dates_decimals_and_texts_from_parquet() {
     assert_eq!((transaction.time, *label), (-86_400, None));
 }
 
+/// A DECIMAL without a scale is a whole number, whatever holds it: ids have more digits than a float.
+#[test]
+fn reads_decimals_without_a_fraction_as_integers() {
+    let large = (1_i64 << 53) + 1;
+    let wide = |value: i128| FixedLenByteArray::from(value.to_be_bytes().to_vec());
+    let bytes = parquet_file(
+        "REQUIRED FIXED_LEN_BYTE_ARRAY(16) transaction_id (DECIMAL(38,0)); REQUIRED INT64 customer_id (DECIMAL(18,0)); \
+         REQUIRED BYTE_ARRAY terminal_id (DECIMAL(30,0)); REQUIRED INT32 tx_amount (DECIMAL(9,0)); \
+         REQUIRED INT64 tx_time_seconds (DECIMAL(12,0)); REQUIRED INT32 tx_fraud (DECIMAL(1,0));",
+        snappy(),
+        vec![
+            column!(FixedLenByteArrayType, [wide(i128::from(large)), wide(-3), wide(1 << 70)]),
+            column!(Int64Type, [large, 2, 3]),
+            column!(ByteArrayType, [vec![0x20, 0, 0, 0, 0, 0, 1], vec![0xff], vec![7]].map(ByteArray::from)),
+            column!(Int32Type, [12, 0, 1]),
+            column!(Int64Type, [86_401, 0, 1]),
+            column!(Int32Type, [1, 0, 0]),
+        ],
+    );
+    let reader = open(bytes, Format::Parquet).unwrap();
+    assert_eq!(reader.integer_ids(), Some(true));
+    let rows = rows_of(reader).unwrap();
+    let Parsed { transaction, label, .. } = parsed(&rows[0]);
+    let ids = [&transaction.transaction_id, &transaction.customer_id, &transaction.terminal_id];
+    assert_eq!(ids, [&Id::from(large), &Id::from(large), &Id::from(large)]);
+    assert_eq!(transaction.amount, Amount::from_units(120_000).unwrap());
+    assert_eq!((transaction.time, *label), (86_401, Some(true)));
+    assert_eq!(parsed(&rows[1]).transaction.transaction_id, Id::from(-3));
+    assert_eq!(parsed(&rows[1]).transaction.terminal_id, Id::from(-1));
+    let Err(RowError::Invalid(error)) = &rows[2].outcome else { panic!("{:?}", rows[2]) };
+    assert_eq!((error.problems[0].field, error.problems[0].found), ("transaction_id", ValueClass::OutOfRange));
+}
+
 #[test]
 fn a_first_look_reads_time_only() {
     let first_look = ReadOptions { columns: Columns::TimeAndId, ..options() };

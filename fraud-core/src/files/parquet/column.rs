@@ -202,6 +202,10 @@ fn integer<'a>(value: i64, meaning: Meaning) -> RawValue<'a> {
 
 fn bytes(bytes: &[u8], meaning: Meaning) -> RawValue<'_> {
     match meaning {
+        Meaning::Integer => {
+            let whole = big_endian(bytes).and_then(|whole| i64::try_from(whole).ok());
+            whole.map_or(RawValue::OutOfRange, RawValue::Integer)
+        }
         Meaning::Decimal(divisor) => {
             big_endian(bytes).map_or(RawValue::OutOfRange, |unscaled| RawValue::Float(unscaled as f64 / divisor))
         }
@@ -222,8 +226,12 @@ fn meaning(descriptor: &ColumnDescriptor) -> Option<Meaning> {
     let logical = descriptor.logical_type_ref();
     let converted = descriptor.converted_type();
     if matches!(logical, Some(LogicalType::Decimal(_))) || converted == ConvertedType::DECIMAL {
-        let scale = descriptor.type_scale();
-        return (0..=38).contains(&scale).then(|| Meaning::Decimal(10f64.powi(scale)));
+        return match descriptor.type_scale() {
+            // Whole numbers, as databases write them: an id of theirs may have more digits than a float holds.
+            0 => Some(Meaning::Integer),
+            scale @ 1..=38 => Some(Meaning::Decimal(10f64.powi(scale))),
+            _ => None,
+        };
     }
     match descriptor.physical_type() {
         Type::BOOLEAN => Some(Meaning::Boolean),
