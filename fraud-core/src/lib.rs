@@ -13,8 +13,9 @@
 //! - [`policy`]: thresholds and rules.
 //! - [`Scorer`]: the whole path; [`SharedScorer`] exchanges it while others score.
 //!
-//! The library knows no HTTP, Kafka, clock, environment or telemetry. Everything here is synchronous, but for
-//! `store::redis` (feature `redis`), the store that several processes share.
+//! Scoring knows no HTTP, Kafka, clock, environment or telemetry. What the programs share of those stands in `service`
+//! (feature `service`): settings, clock, metrics, telemetry, and where models come from. Everything here is synchronous,
+//! but for `store::redis` (feature `redis`), the store that several processes share.
 #![deny(missing_docs)]
 
 pub mod assessment;
