@@ -271,3 +271,40 @@ fn at_least_once_repeats_but_loses_nothing() {
     let wanted: Vec<Vec<u8>> = replayed(&payments.lines).into_iter().flatten().collect();
     assert_eq!(found.into_values().collect::<Vec<_>>(), wanted);
 }
+
+/// A stranger that joined the stream's group keeps the broker from taking its offsets; the journal has the batch by then.
+#[test]
+fn at_least_once_only_the_offsets_are_committed_again() {
+    let mut world = World::new(Kafka::shared(), "offsets", 1);
+    world.set("kafka.delivery", "at_least_once");
+    let payments = payments(60, 12);
+    let (producer, input) = (producer(&world.kafka.address), world.topic("input"));
+    let send_some = |lines: &[String]| {
+        lines.iter().for_each(|line| send(&producer, &input, &Sent::new(0, "k", line.as_bytes())));
+        flush(&producer);
+    };
+    let mut instance = world.start(&[]);
+    instance.wait_for("\"scoring\"");
+    let stranger = kafka_common::member(&world);
+    send_some(&payments.lines[..50]);
+    instance.wait_for("UnknownMemberId");
+    std::thread::sleep(Duration::from_secs(1));
+    drop(stranger);
+    let offsets = kafka_common::Offsets::of(&world, &input);
+    let until = Instant::now() + Duration::from_mins(1);
+    while offsets.committed() != [50] {
+        assert!(Instant::now() < until, "{}", instance.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    instance.terminate();
+    assert_eq!(instance.wait(), Some(0), "{}", instance.log());
+    assert_equals_replay(&world, &payments.lines[..50]);
+    // An entry that is there twice, since its acknowledgement was lost, is one.
+    let (topic, journal) = (world.topic("journal"), world.read("journal"));
+    let last = journal.last().unwrap();
+    send(&producer, &topic, &Sent::new(0, std::str::from_utf8(&last.key).unwrap(), &last.value));
+    send_some(&payments.lines[50..]);
+    std::fs::remove_dir_all(world.folder.path().join("state")).unwrap();
+    world.finish();
+    assert_equals_replay(&world, &payments.lines);
+}

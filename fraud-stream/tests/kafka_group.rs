@@ -209,3 +209,40 @@ fn instances_come_go_and_die_without_a_wrong_or_missing_prediction() {
         .collect();
     assert_eq!((dead.len(), letters.len()), (refused, refused));
 }
+
+/// A group that begins with what comes next begins there also after a crash before its first commit.
+#[test]
+fn what_comes_after_the_start_is_answered() {
+    let redis = Redis::start("latest");
+    let mut world = World::new(Kafka::shared(), "latest", 1);
+    for (key, value) in [
+        ("store.kind", "redis"),
+        ("store.redis.url", redis.url.as_str()),
+        ("store.redis.prefix", "latest"),
+        ("kafka.start", "latest"),
+        ("kafka.session_timeout", "6s"),
+        ("kafka.instance", "one"),
+    ] {
+        world.set(key, value);
+    }
+    let (producer, topic) = (producer(&world.kafka.address), world.topic("input"));
+    let payments = in_order_payments(15, 42);
+    let send_some = |lines: &[String]| {
+        lines.iter().for_each(|line| send(&producer, &topic, &Sent::new(0, "k", line.as_bytes())));
+        flush(&producer);
+    };
+    send_some(&payments.lines[..5]);
+    let mut instance = world.start(&[("test.crash_at", "after_observe")]);
+    let (offsets, until) = (Offsets::of(&world, &topic), Instant::now() + Duration::from_secs(30));
+    // Where it begins is written down before anything is read.
+    while offsets.committed() != [5] {
+        assert!(Instant::now() < until, "nothing is committed:\n{}", instance.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    send_some(&payments.lines[5..]);
+    assert_eq!(instance.wait(), None, "{}", instance.log());
+    world.finish();
+    let mut inputs: Vec<_> = world.read("predictions").iter().map(kafka_common::Record::input).collect();
+    inputs.sort_unstable();
+    assert_eq!(inputs, (5..15).map(|offset| (0, offset)).collect::<Vec<_>>());
+}

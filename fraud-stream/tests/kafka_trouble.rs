@@ -6,6 +6,7 @@ mod kafka_common;
 
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kafka_common::{Kafka, Sent, World, flush, payments, producer, replayed, send};
@@ -48,7 +49,12 @@ fn poison_goes_to_the_dead_letters_as_it_came_and_stops_nothing() {
     let conflict = good(1).replace("1.5", "99.5");
     let ahead = good(9).replace("2025", "2999");
     let large = format!("{{\"pad\":\"{}\"}}", "x".repeat(3_000));
-    let mine = [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("own", "yes")];
+    let mine = [
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("own", "yes"),
+        // No sender says where a letter goes back to.
+        ("dead-letter-topic", "elsewhere"),
+    ];
     let sends: Vec<(Option<&[u8]>, &str)> = vec![
         (Some(good(1).leak().as_bytes()), ""),
         (Some(b"{not json"), "not_json"),
@@ -99,6 +105,10 @@ fn poison_goes_to_the_dead_letters_as_it_came_and_stops_nothing() {
     // Back they go, those that are chosen; without a cure they come again.
     let looked = command(&world, &["redrive", "--reason", "conflict", "--dry-run"]);
     assert!(String::from_utf8_lossy(&looked.stdout).contains("1 dead letters would go back"), "{looked:?}");
+    let part =
+        command(&world, &["redrive", "--from-offset", "9", "--from-offset", "0:1", "--to-offset", "3", "--dry-run"]);
+    let said = String::from_utf8_lossy(&part.stdout);
+    assert!(said.contains("2 dead letters would go back") && said.contains("`--from-offset 0:3` goes on"), "{part:?}");
     let done = command(&world, &["redrive", "--reason", "conflict"]);
     assert!(done.status.success() && String::from_utf8_lossy(&done.stdout).contains("1 dead letters went back"));
     world.finish();
@@ -107,6 +117,103 @@ fn poison_goes_to_the_dead_letters_as_it_came_and_stops_nothing() {
     let back = again.iter().find(|letter| letter.headers.contains_key("redriven-from")).unwrap();
     assert_eq!((back.header("dead-letter-reason"), back.value.as_slice()), ("conflict", conflict.as_bytes()));
     assert_eq!(world.read("predictions").len(), predictions.len());
+}
+
+/// Each of these is just small enough for the broker, and what would be sent for it is not.
+#[test]
+fn what_grows_too_large_to_send_is_cut_and_stops_nothing() {
+    let world = World::new(Kafka::shared(), "large", 1);
+    let (producer, topic) = (producer(&world.kafka.address), world.topic("input"));
+    // The broker takes batches of up to 1,048,588 bytes.
+    let large = "x".repeat(1_048_400);
+    let (good, neighbour) = (good(1), "y".repeat(100_000));
+    let no_text = [b"n".to_vec(), vec![0xff]].concat();
+    // The safe interface has texts only, where a sender in C may have any bytes.
+    // SAFETY: it is handed to the client library as bytes and not looked at as a text.
+    #[allow(unsafe_code)]
+    let no_text = unsafe { std::str::from_utf8_unchecked(&no_text) };
+    for sent in [
+        Sent { headers: &[("own", &large)], ..Sent::new(0, "k", b"{") },
+        Sent::new(0, &large, b"{"),
+        Sent::new(0, "k", large.as_bytes()),
+        Sent {
+            headers: &[("tracestate", &large[200..]), ("traceparent", "00-1-2-01")],
+            ..Sent::new(0, "k", good.as_bytes())
+        },
+        Sent { headers: &[(no_text, "any")], ..Sent::new(0, "k", neighbour.as_bytes()) },
+    ] {
+        send(&producer, &topic, &sent);
+    }
+    flush(&producer);
+    world.finish();
+    let predictions = world.read("predictions");
+    assert_eq!(predictions.len(), 1);
+    assert_eq!((predictions[0].header("tracestate"), predictions[0].header("traceparent")), ("", "00-1-2-01"));
+    let dead = world.read("dead");
+    let cut: Vec<&str> = dead.iter().map(|letter| letter.header("dead-letter-cut")).collect();
+    assert_eq!(cut, ["headers", "key", "value", ""]);
+    for letter in &dead[..3] {
+        assert!(letter.header("dead-letter-cut-from-bytes").parse::<usize>().unwrap() > large.len());
+        assert_eq!(letter.header("dead-letter-reason"), "not_json");
+    }
+    assert_eq!((dead[3].value.as_slice(), dead[3].header("n\u{fffd}")), (neighbour.as_bytes(), "any"));
+    let looked = command(&world, &["redrive", "--dry-run"]);
+    assert!(String::from_utf8_lossy(&looked.stdout).contains("1 dead letters would go back"), "{looked:?}");
+}
+
+#[test]
+fn while_nothing_can_be_committed_it_is_not_ready_and_the_lag_grows() {
+    let world = World::new(Kafka::shared(), "stuck", 1);
+    let (producer, topic) = (producer(&world.kafka.address), world.topic("input"));
+    let send_some = |ids: std::ops::Range<usize>| {
+        ids.for_each(|id| send(&producer, &topic, &Sent::new(0, "k", good(id).as_bytes())));
+        flush(&producer);
+    };
+    let mut instance = world.start(&[]);
+    instance.wait_for("\"scoring\"");
+    let wait_for = |instance: &kafka_common::Instance, status: u16, lag: f64| {
+        let sample = format!("fraud_stream_partition_lag{{partition=\"0\",topic=\"{topic}\"}}");
+        let until = std::time::Instant::now() + Duration::from_mins(1);
+        while (instance.get("/health/ready").0, instance.metric(&sample)) != (status, Some(lag)) {
+            assert!(std::time::Instant::now() < until, "no {status} with a lag of {lag}:\n{}", instance.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    world.kafka.configure(&world.topic("predictions"), "max.message.bytes", "300");
+    send_some(0..10);
+    wait_for(&instance, 503, 10.0);
+    send_some(10..300);
+    wait_for(&instance, 503, 300.0);
+    world.kafka.configure(&world.topic("predictions"), "max.message.bytes", "1048588");
+    wait_for(&instance, 200, 0.0);
+    instance.terminate();
+    assert_eq!(instance.wait(), Some(0), "{}", instance.log());
+    assert_eq!(world.read("predictions").len(), 300);
+}
+
+#[test]
+fn partitions_that_are_added_are_read() {
+    let world = World::new(Kafka::shared(), "grown", 1);
+    let (producer, topic) = (producer(&world.kafka.address), world.topic("input"));
+    send(&producer, &topic, &Sent::new(0, "k", good(1).as_bytes()));
+    flush(&producer);
+    let mut instance = world.start(&[]);
+    instance.wait_for("\"scoring\"");
+    world.kafka.grow(&topic, 2);
+    // The client library hears of it when it asks the next time.
+    let producer = kafka_common::producer(&world.kafka.address);
+    send(&producer, &topic, &Sent::new(1, "k", good(2).as_bytes()));
+    flush(&producer);
+    instance.wait_for("has 2 partitions now, 1 are read");
+    let until = std::time::Instant::now() + Duration::from_mins(1);
+    while world.read("predictions").len() < 2 {
+        assert!(std::time::Instant::now() < until, "{}", instance.log());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    instance.terminate();
+    assert_eq!(instance.wait(), Some(0), "{}", instance.log());
+    world.finish();
+    assert_eq!(world.read("predictions").len(), 2);
 }
 
 #[test]
@@ -125,6 +232,11 @@ fn a_broker_that_comes_back_finds_nothing_lost_and_nothing_twice() {
     instance.wait_for("\"scoring\"");
     world.kafka.kill();
     std::thread::sleep(Duration::from_secs(if kafka_common::long() { 60 } else { 5 }));
+    let until = std::time::Instant::now() + Duration::from_mins(1);
+    while instance.get("/health/ready").0 != 503 {
+        assert!(!instance.ended_within(Duration::from_millis(300)), "it ended:\n{}", instance.log());
+        assert!(std::time::Instant::now() < until, "it is ready without a broker:\n{}", instance.log());
+    }
     world.kafka.restart();
     for line in second {
         send(&producer, &world.topic("input"), &Sent::new(0, "k", line.as_bytes()));
@@ -219,6 +331,24 @@ fn a_range_is_scored_again_and_compared() {
     assert!(said.contains("0.000000 at most"), "{said}");
     let written = std::fs::read(&output).unwrap();
     assert_eq!(written, wanted.iter().flat_map(|line| [line.as_slice(), b"\n"].concat()).collect::<Vec<u8>>());
+    // It ends where the topic ended when it began, however much comes meanwhile.
+    let (live, over) = (kafka_common::producer(&world.kafka.address), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            for id in 0..60_000 {
+                if over.load(Ordering::Relaxed) {
+                    return true;
+                }
+                send(&live, &topic, &Sent::new(0, "k", good(id).as_bytes()));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            false
+        });
+        let done = command(&world, &["replay", "--from-topic", &topic, "--output", file]);
+        over.store(true, Ordering::Relaxed);
+        assert!(sender.join().unwrap(), "it went on as long as something came: {done:?}");
+    });
+    assert!(std::fs::read_to_string(&output).unwrap().lines().count() >= wanted.len());
     let part = command(&world, &["replay", "--from-topic", &topic, "--output", file, "--offsets", "0:100..110"]);
     assert!(String::from_utf8_lossy(&part.stdout).contains("scored "), "{part:?}");
     assert!(std::fs::read_to_string(&output).unwrap().lines().count() <= 10);
@@ -226,14 +356,15 @@ fn a_range_is_scored_again_and_compared() {
 
 #[test]
 fn what_is_missing_is_named() {
-    let mut world = World::new(Kafka::shared(), "missing", 1);
-    world.set("kafka.input_topic", "nowhere");
-    let mut instance = world.start(&[]);
-    instance.wait_for("topic `nowhere` does not exist");
-    assert_eq!(instance.get("/health/ready").0, 503);
-    assert_eq!(instance.get("/health/live").0, 200);
-    instance.terminate();
-    assert_eq!(instance.wait(), Some(0), "{}", instance.log());
+    let world = World::new(Kafka::shared(), "missing", 1);
+    for topic in ["kafka.input_topic", "kafka.predictions_topic", "kafka.dead_letter_topic"] {
+        let mut instance = world.start(&[(topic, "nowhere")]);
+        instance.wait_for("topic `nowhere` does not exist");
+        assert_eq!(instance.get("/health/ready").0, 503);
+        assert_eq!(instance.get("/health/live").0, 200);
+        instance.terminate();
+        assert_eq!(instance.wait(), Some(0), "{}", instance.log());
+    }
 
     let wrong = command(&world, &["run", "--set", "kafka.brokrs=x", "--set", "kafka.batch_records=0"]);
     assert_eq!(wrong.status.code(), Some(64));

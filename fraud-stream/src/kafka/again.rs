@@ -11,10 +11,8 @@ use clap::Parser;
 use fraud_core::Decision;
 use fraud_core::features::MemoryStore;
 use fraud_core::service::life::ModelLife;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::{Headers, Message};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::batch::{Room, Work};
 use super::client::{self, Watching};
@@ -124,20 +122,23 @@ pub fn replay_topic(arguments: &AgainArgs) -> Result<(), StreamError> {
     let mut difference = Difference::default();
     let (mut scored, mut refused, start) = (0, 0, Instant::now());
     let mut records: Vec<Taken<'_>> = Vec::new();
-    loop {
+    let mut over = false;
+    while !over {
         records.clear();
-        while records.len() < BATCH {
-            let Some(taken) = merge.next(Instant::now() + Duration::from_millis(200))? else { break };
-            let before = arguments.to_time.is_none_or(|to| taken.timestamp < to);
-            if before && ends.get(&taken.source).is_none_or(|end| taken.message.offset() < *end) {
+        // A topic that is written to meanwhile has always more: what lies beyond the ends says when to look at them.
+        while records.len() < BATCH && !over {
+            let Some(taken) = merge.next(Instant::now() + Duration::from_millis(200))? else {
+                over = merge.is_past(&ends)?;
+                break;
+            };
+            let within = ends.get(&taken.source).is_none_or(|end| taken.message.offset() < *end);
+            if within && arguments.to_time.is_none_or(|to| taken.timestamp < to) {
                 records.push(taken);
+            } else if !within {
+                over = merge.is_past(&ends)?;
             }
         }
         if records.is_empty() {
-            let reached = merge.positions();
-            if merge.at_end()? || ends.iter().all(|(source, end)| reached.get(source).is_some_and(|at| at >= end)) {
-                break;
-            }
             continue;
         }
         let mut out = Outputs::default();
@@ -209,35 +210,19 @@ fn predictions(settings: &StreamSettings) -> Result<HashMap<(i32, i64), Then>, S
         decision: Decision,
     }
     let consumer = client::consumer(settings, None)?;
-    let topic = settings.kafka.predictions_topic.as_str();
-    let mut list = TopicPartitionList::new();
-    let mut open = 0;
-    for partition in 0..client::partitions(&consumer, topic)? {
-        let low = client::watermarks(&consumer, (topic, partition))?.0;
-        let added = list.add_partition_offset(topic, partition, Offset::Offset(low));
-        added.map_err(StreamError::kafka("read the predictions"))?;
-        open += 1;
-    }
-    consumer.assign(&list).map_err(StreamError::kafka("read the predictions"))?;
     let mut found = HashMap::new();
-    while open > 0 {
-        match consumer.poll(Duration::from_secs(1)) {
-            Some(Ok(message)) => {
-                let place = message.headers().and_then(|headers| {
-                    let input = headers.iter().find(|header| header.key == "input")?;
-                    let (partition, offset) = std::str::from_utf8(input.value?).ok()?.split_once(':')?;
-                    Some((partition.parse().ok()?, offset.parse().ok()?))
-                });
-                let read = message.payload().and_then(|value| serde_json::from_slice::<Read>(value).ok());
-                if let (Some(place), Some(read)) = (place, read) {
-                    found.insert(place, Then { probability: read.fraud_probability, decision: read.decision });
-                }
-            }
-            Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
-            Some(Err(error)) => return Err(StreamError::from_kafka("read the predictions", &error)),
-            None => {}
+    client::read_to_end(&consumer, (&settings.kafka.predictions_topic, &|_| 0), |message| {
+        let place = message.headers().and_then(|headers| {
+            let input = headers.iter().find(|header| header.key == "input")?;
+            let (partition, offset) = std::str::from_utf8(input.value?).ok()?.split_once(':')?;
+            Some((partition.parse().ok()?, offset.parse().ok()?))
+        });
+        let read = message.payload().and_then(|value| serde_json::from_slice::<Read>(value).ok());
+        if let (Some(place), Some(read)) = (place, read) {
+            found.insert(place, Then { probability: read.fraud_probability, decision: read.decision });
         }
-    }
+        Ok(())
+    })?;
     Ok(found)
 }
 

@@ -1,5 +1,6 @@
 //! The client library: its settings, its callbacks, and what is asked of the broker outside of the loop.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -13,7 +14,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{BorrowedMessage, DeliveryResult};
 use rdkafka::producer::{BaseProducer, ProducerContext};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
@@ -109,7 +110,11 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
-            self.first.lock().get_or_insert_with(|| error.clone());
+            let mut first = self.first.lock();
+            // The others of a failed transaction are thrown away: that is no reason, but what follows from one.
+            if first.as_ref().is_none_or(|first| first.rdkafka_error_code() == Some(RDKafkaErrorCode::PurgeQueue)) {
+                *first = Some(error.clone());
+            }
             self.failed.fetch_add(1, Ordering::AcqRel);
         }
     }
@@ -237,6 +242,17 @@ pub(super) fn partitions<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: 
     }
 }
 
+/// Looks whether the topics of predictions and dead letters are there: what is sent to one that is not would only time out.
+///
+/// # Errors
+/// [`StreamError::NoTopic`], or what the broker said.
+pub(super) fn look_up_outputs(asker: &BaseConsumer<Watching>, settings: &StreamSettings) -> Result<(), StreamError> {
+    let kafka = &settings.kafka;
+    [&kafka.predictions_topic, &kafka.dead_letter_topic]
+        .into_iter()
+        .try_for_each(|topic| partitions(asker, topic).map(drop))
+}
+
 /// Makes the journal's topic unless it is there.
 ///
 /// # Errors
@@ -318,4 +334,40 @@ pub(super) fn offset_at<C: ConsumerContext>(
         Some(Offset::Offset(offset)) => Ok(offset),
         _ => Ok(watermarks(consumer, (topic, partition))?.1),
     }
+}
+
+/// Every committed record of a topic from an offset of each partition to the end it has now.
+///
+/// # Errors
+/// [`StreamError`]; those of `each`.
+pub(super) fn read_to_end(
+    consumer: &BaseConsumer<Watching>,
+    (topic, from): (&str, &dyn Fn(i32) -> i64),
+    mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<(), StreamError>,
+) -> Result<(), StreamError> {
+    let read = || StreamError::kafka("read a topic to its end");
+    let mut list = TopicPartitionList::new();
+    let mut open = BTreeSet::new();
+    for partition in 0..partitions(consumer, topic)? {
+        let (low, high) = watermarks(consumer, (topic, partition))?;
+        let from = from(partition).max(low);
+        if from < high {
+            open.insert(partition);
+            list.add_partition_offset(topic, partition, Offset::Offset(from)).map_err(read())?;
+        }
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    consumer.assign(&list).map_err(read())?;
+    while !open.is_empty() {
+        match consumer.poll(Duration::from_secs(1)) {
+            Some(Ok(message)) => each(&message)?,
+            // One that goes on growing reaches its end again and again.
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+            Some(Err(error)) => return Err(read()(error)),
+            None => {}
+        }
+    }
+    Ok(())
 }

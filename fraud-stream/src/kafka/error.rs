@@ -58,6 +58,16 @@ pub enum StreamError {
     /// The consumer group gave our partitions to other instances.
     #[error("the consumer group gave our partitions to other instances; what was not committed is done by them")]
     PartitionsLost,
+    /// A topic was given more partitions.
+    #[error("topic `{topic}` has {now} partitions now, {read} are read: the next session reads them all")]
+    PartitionsAdded {
+        /// The topic.
+        topic: String,
+        /// How many are read.
+        read: i32,
+        /// How many there are.
+        now: i32,
+    },
     /// A topic is missing.
     #[error("topic `{topic}` does not exist: create it, for example with 6 partitions")]
     NoTopic {
@@ -149,6 +159,7 @@ impl StreamError {
             | Self::Kafka { .. }
             | Self::NoTopic { .. }
             | Self::SessionOver { .. }
+            | Self::PartitionsAdded { .. }
             | Self::PartitionsLost => 69,
             Self::Model(_) | Self::Metrics(_) | Self::Internal(_) | Self::Store(_) => 70,
             Self::Snapshot(_) | Self::Io { .. } => 74,
@@ -161,7 +172,11 @@ impl StreamError {
     /// Whether starting over in this process may help: nothing is wrong that a person has to see to.
     pub(super) fn is_passing(&self) -> bool {
         match self {
-            Self::Kafka { .. } | Self::SessionOver { .. } | Self::NoTopic { .. } | Self::PartitionsLost => true,
+            Self::Kafka { .. }
+            | Self::SessionOver { .. }
+            | Self::NoTopic { .. }
+            | Self::PartitionsAdded { .. }
+            | Self::PartitionsLost => true,
             Self::Store(StoreError::Shared(error)) => {
                 matches!(error, SharedStoreError::Unreachable { .. } | SharedStoreError::NoStore { .. })
             }

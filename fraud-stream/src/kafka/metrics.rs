@@ -94,7 +94,7 @@ impl StreamMetrics {
     }
 }
 
-/// After so long the ends of the input are asked for where the client library does not tell them.
+/// How often the broker is asked for the ends of the input where the client library does not tell them.
 const OLD: Duration = Duration::from_secs(3);
 
 /// Lag from committed offsets and watermarks.
@@ -105,8 +105,8 @@ pub struct Lag {
     group: Arc<str>,
     committed: Mutex<Positions>,
     total: AtomicI64,
-    /// When the input's ends were last heard of.
-    heard: Mutex<Option<Instant>>,
+    /// When the broker was last asked for the input's ends.
+    asked: Mutex<Option<Instant>>,
 }
 
 impl Lag {
@@ -114,7 +114,7 @@ impl Lag {
     #[must_use]
     pub fn new(metrics: Arc<StreamMetrics>, topics: Topics, group: &str) -> Self {
         let committed = Mutex::default();
-        Self { metrics, topics, group: group.into(), committed, total: AtomicI64::new(0), heard: Mutex::default() }
+        Self { metrics, topics, group: group.into(), committed, total: AtomicI64::new(0), asked: Mutex::default() }
     }
 
     /// Notes what was committed.
@@ -149,14 +149,26 @@ impl Lag {
                 ends.insert(self.topics.source(name, *partition), figures.ls_offset.max(0).max(figures.hi_offset));
                 queued += figures.fetchq_cnt;
             }
-            self.look(name, &ends);
+            // Who asked the broker a moment ago knows better: without fetching the library's ends stand still.
+            if *name != self.topics.input || self.asked_before(2 * OLD) {
+                self.look(name, &ends);
+            }
             self.metrics.shared.queue_length(&name.as_str().into(), queued);
         }
     }
 
-    /// Whether nothing was heard of the input's ends for a while: the client library hears of them only while it fetches.
-    pub(super) fn is_old(&self) -> bool {
-        self.heard.lock().is_none_or(|heard| heard.elapsed() > OLD)
+    /// Whether the broker is to be asked for the input's ends again, which is noted: the client library hears of them only
+    /// while it fetches.
+    pub(super) fn ask(&self) -> bool {
+        let ask = self.asked_before(OLD);
+        if ask {
+            *self.asked.lock() = Some(Instant::now());
+        }
+        ask
+    }
+
+    fn asked_before(&self, time: Duration) -> bool {
+        self.asked.lock().is_none_or(|asked| asked.elapsed() > time)
     }
 
     /// Takes a topic's ends.
@@ -172,7 +184,6 @@ impl Lag {
         self.metrics.shared.consumer_lag(&name.into(), &self.group, lag);
         if name == self.topics.input {
             self.total.store(lag, Ordering::Relaxed);
-            *self.heard.lock() = Some(Instant::now());
         }
     }
 }

@@ -19,6 +19,8 @@ mod demo;
 mod error;
 mod format;
 mod group;
+mod growth;
+mod headers;
 pub mod journal;
 mod member;
 pub mod metrics;

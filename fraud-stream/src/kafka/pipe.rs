@@ -4,17 +4,18 @@
 //! its outputs are kept.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use fraud_core::service::clock;
-use rdkafka::message::Message;
 
 use super::error::StreamError;
+use super::headers;
 use super::outputs::Outputs;
+use super::queues::Queues;
 use super::reader::{Merge, Taken};
-use super::run::Shared;
+use super::run::{Shared, Trouble};
 use super::settings::{KafkaSettings, StreamSettings};
 use super::sink::Sink;
 
@@ -22,6 +23,10 @@ use super::sink::Sink;
 const TICK: Duration = Duration::from_millis(100);
 /// How long a batch that waits for the one before waits for more records at a time.
 const GLANCE: Duration = Duration::from_millis(1);
+/// A commit that takes longer than this is trouble.
+const SLOW: Duration = Duration::from_secs(5);
+/// While a commit takes longer than this, the input's ends are asked for.
+const LOOK: Duration = Duration::from_secs(1);
 /// Bytes of a batch at most.
 const BATCH_BYTES: usize = 32 << 20;
 
@@ -34,10 +39,13 @@ struct Done {
 /// Both ends that the reading thread holds. Once it is dropped the other thread ends.
 pub(super) struct Pipe<'a> {
     shared: &'a Arc<Shared>,
+    queues: &'a Queues,
     kafka: &'a KafkaSettings,
     work: SyncSender<Outputs>,
     done: Receiver<Result<Done, StreamError>>,
     in_flight: usize,
+    /// Since when the one that is being committed is.
+    since: Instant,
     spare: Vec<Outputs>,
     names: [Arc<str>; 4],
 }
@@ -47,7 +55,7 @@ impl<'a> Pipe<'a> {
     pub(super) fn open<'scope>(
         scope: &'scope Scope<'scope, '_>,
         sink: &'scope Sink,
-        (settings, shared): (&'a StreamSettings, &'a Arc<Shared>),
+        (settings, shared, queues): (&'a StreamSettings, &'a Arc<Shared>, &'a Queues),
     ) -> Self {
         let (work, to_commit) = sync_channel::<Outputs>(1);
         let (committed, done) = sync_channel(4);
@@ -55,7 +63,7 @@ impl<'a> Pipe<'a> {
         let kafka = &settings.kafka;
         let names = [&kafka.input_topic, &settings.labels.topic, &kafka.predictions_topic, &kafka.dead_letter_topic];
         let names = names.map(|name| name.as_str().into());
-        Self { shared, kafka, work, done, in_flight: 0, spare: Vec::new(), names }
+        Self { shared, queues, kafka, work, done, in_flight: 0, since: Instant::now(), spare: Vec::new(), names }
     }
 
     /// Outputs to fill.
@@ -75,7 +83,7 @@ impl<'a> Pipe<'a> {
         let Some(first) = merge.next(Instant::now() + TICK)? else { return Ok(()) };
         let deadline = Instant::now() + self.kafka.batch_wait.0;
         let mut late = false;
-        let mut bytes = size(&first);
+        let mut bytes = headers::size_of(&first.message);
         records.push(first);
         while records.len() < self.kafka.batch_records && bytes < BATCH_BYTES {
             if late {
@@ -87,7 +95,7 @@ impl<'a> Pipe<'a> {
             let until = if late { Instant::now() + GLANCE } else { deadline };
             match merge.next(until)? {
                 Some(taken) => {
-                    bytes += size(&taken);
+                    bytes += headers::size_of(&taken.message);
                     records.push(taken);
                     // Looked at now and then: a stream that never pauses must not stretch a batch.
                     late = late || (records.len().is_multiple_of(64) && Instant::now() >= deadline);
@@ -128,6 +136,9 @@ impl<'a> Pipe<'a> {
         loop {
             match self.work.try_send(outputs) {
                 Ok(()) => {
+                    if self.in_flight == 0 {
+                        self.since = Instant::now();
+                    }
                     self.in_flight += 1;
                     return Ok(());
                 }
@@ -149,17 +160,36 @@ impl<'a> Pipe<'a> {
         Ok(())
     }
 
+    /// Waits for one batch. Nothing is read meanwhile, so the client library is let call back, and whoever looks at the
+    /// stream is told that it stands.
     fn wait(&mut self) -> Result<(), StreamError> {
-        let gone = || StreamError::Internal("the committing thread is gone".to_owned());
-        let answer = self.done.recv().map_err(|_| gone())?;
-        self.note(answer?);
-        Ok(())
+        loop {
+            match self.done.recv_timeout(TICK) {
+                Ok(answer) => {
+                    self.note(answer?);
+                    return Ok(());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(StreamError::Internal("the committing thread is gone".to_owned()));
+                }
+            }
+            self.queues.serve()?;
+            if self.since.elapsed() > SLOW {
+                self.shared.trouble(Trouble::Commit, true);
+            }
+            if self.since.elapsed() > LOOK {
+                self.queues.look_at_input(&self.shared.lag);
+            }
+        }
     }
 
     /// Notes that a batch is in.
     fn note(&mut self, done: Done) {
         let Done { mut outputs, took } = done;
         self.in_flight -= 1;
+        self.since = Instant::now();
+        self.shared.trouble(Trouble::Commit, false);
         let metrics = &self.shared.metrics;
         let (predictions, dead) = outputs.counts();
         metrics.shared.produced(&self.names[2], predictions);
@@ -186,8 +216,4 @@ fn commit_all(sink: &Sink, work: &Receiver<Outputs>, done: &SyncSender<Result<Do
             return;
         }
     }
-}
-
-fn size(taken: &Taken<'_>) -> usize {
-    taken.message.payload().map_or(0, <[u8]>::len)
 }

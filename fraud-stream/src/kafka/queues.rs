@@ -18,7 +18,7 @@ use super::watermark::Watermark;
 
 /// How long setting a partition's position may take.
 const SEEK: Duration = Duration::from_secs(10);
-/// How long one look at a partition's end may take.
+/// How long one look at a partition's end, or at how many there are, may take.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// How the records of one partition come.
@@ -117,6 +117,31 @@ impl Queues {
         self.lanes.iter().map(|way| (way.source, way.start)).collect()
     }
 
+    /// How many partitions of each stream there are.
+    pub(super) fn counts(&self) -> Vec<(Stream, i32)> {
+        let mut counts: Vec<(Stream, i32)> = Vec::new();
+        for way in &self.lanes {
+            match counts.iter_mut().find(|(stream, _)| *stream == way.source.stream) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((way.source.stream, 1)),
+            }
+        }
+        counts
+    }
+
+    /// How many partitions the broker says that a stream has; none when it does not say at once.
+    pub(super) fn partitions(&self, stream: Stream) -> Option<i32> {
+        let topic = self.topics.name(stream);
+        let metadata = self.consumer()?.fetch_metadata(Some(topic), LOOK).ok()?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none())?;
+        i32::try_from(found.partitions().len()).ok()
+    }
+
+    /// One to ask with.
+    fn consumer(&self) -> Option<&Arc<BaseConsumer<Watching>>> {
+        self.assigned.as_ref().or(self.member.as_ref())
+    }
+
     fn split(&mut self, consumer: &Arc<BaseConsumer<Watching>>, positions: &Positions) -> Result<(), StreamError> {
         let reader = std::thread::current();
         for (source, offset) in positions {
@@ -159,15 +184,14 @@ impl Queues {
     /// # Errors
     /// [`StreamError::Kafka`].
     pub(super) fn end(&self, partition: (&str, i32)) -> Result<i64, StreamError> {
-        let consumer = self.assigned.as_ref().or(self.member.as_ref());
-        let consumer = consumer.ok_or_else(|| StreamError::Internal("no consumer to ask with".to_owned()))?;
+        let consumer = self.consumer().ok_or_else(|| StreamError::Internal("no consumer to ask with".to_owned()))?;
         Ok(client::watermarks(consumer, partition)?.1)
     }
 
-    /// Tells the lag where the input ends, unless that was heard a moment ago. For when nothing is fetched; a broker that does
+    /// Tells the lag where the input ends, unless that was asked a moment ago. For when nothing is fetched; a broker that does
     /// not answer is not insisted on.
     pub(super) fn look_at_input(&self, lag: &Lag) {
-        if !lag.is_old() {
+        if !lag.ask() {
             return;
         }
         let mut ends = Positions::new();

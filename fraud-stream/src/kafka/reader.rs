@@ -79,6 +79,17 @@ impl<'q> Merge<'q> {
         Ok(self.lanes.iter().all(|lane| lane.head.is_none() && lane.status == Status::AtEnd))
     }
 
+    /// Whether every source was read up to its end among these, or has nothing more.
+    pub(super) fn is_past(&mut self, ends: &Positions) -> Result<bool, StreamError> {
+        self.refill()?;
+        Ok(self.lanes.iter().all(|lane| {
+            let next = lane.head.as_ref().map_or(lane.next, |(_, message)| message.offset());
+            // The last offsets may be no records but the broker's own marks.
+            let at_end = lane.head.is_none() && lane.status == Status::AtEnd;
+            at_end || ends.get(&lane.way.source).is_some_and(|end| next >= *end)
+        }))
+    }
+
     /// The next record in the live order, or none until `deadline`.
     ///
     /// # Errors

@@ -98,7 +98,7 @@ impl Recovery<'_> {
             tracing::info!(records = done, seconds, journal = place.sequence, from_snapshot, "the state is rebuilt");
         }
         let mut set = if fresh {
-            self.begin(&asker, &topics, (&sources, &committed))?
+            Self::begin(&asker, &topics, (&sources, &committed, self.settings.kafka.start))?
         } else {
             Self::moved(&asker, &topics, (&sources, &committed, &place.positions))?
         };
@@ -117,12 +117,15 @@ impl Recovery<'_> {
         topics: &Topics,
         (sources, committed): (&[Source], &Committed),
     ) -> Result<Recovered, StreamError> {
-        let positions = self.places_of(asker, topics, (sources, committed))?;
+        // In a stream with a history, a partition without is a new one.
+        let start = if committed.is_empty() { self.settings.kafka.start } else { Start::Earliest };
+        let (positions, set) = self.places_of(asker, topics, (sources, committed, start))?;
         let place = Place { sequence: 0, journal_offset: 0, positions };
-        Ok(Recovered { state: None, place, set: Positions::new(), saved: None })
+        Ok(Recovered { state: None, place, set, saved: None })
     }
 
-    /// Where sources are read on whose state is kept elsewhere: the group's offsets, or where `kafka.start` says.
+    /// Where sources are read on whose state is kept elsewhere: the group's offsets, or where `kafka.start` says; and those
+    /// of them that the group has no offset of, to be committed before they are read.
     ///
     /// # Errors
     /// [`StreamError`]; among others while the broker does not know yet whether an offset will be committed.
@@ -131,9 +134,9 @@ impl Recovery<'_> {
         asker: &BaseConsumer<Watching>,
         topics: &Topics,
         sources: &[Source],
-    ) -> Result<Positions, StreamError> {
+    ) -> Result<(Positions, Positions), StreamError> {
         let committed = self.committed(asker, topics, sources)?;
-        self.places_of(asker, topics, (sources, &committed))
+        self.places_of(asker, topics, (sources, &committed, self.settings.kafka.start))
     }
 
     /// What the group committed. While a transaction that may move it is open the broker does not say, so it is asked in
@@ -181,11 +184,13 @@ impl Recovery<'_> {
         &self,
         asker: &BaseConsumer<Watching>,
         topics: &Topics,
-        (sources, committed): (&[Source], &Committed),
-    ) -> Result<Positions, StreamError> {
-        let mut positions = self.begin(asker, topics, (sources, committed))?;
+        (sources, committed, start): (&[Source], &Committed, Start),
+    ) -> Result<(Positions, Positions), StreamError> {
+        let mut positions = Self::begin(asker, topics, (sources, committed, start))?;
         self.skip_lost(asker, topics, (&mut positions, &mut Positions::new()))?;
-        Ok(positions)
+        let unwritten = positions.iter().filter(|(source, _)| !committed.contains_key(source));
+        let unwritten = unwritten.map(|(source, offset)| (*source, *offset)).collect();
+        Ok((positions, unwritten))
     }
 
     /// The snapshot's state, or what a stream begins with.
@@ -224,6 +229,8 @@ impl Recovery<'_> {
         let (wanted, from) = (place.sequence, place.journal_offset.max(low));
         let mut entries = if from < high { self.read_journal((topic, from))? } else { Vec::new() };
         entries.retain(|entry| entry.sequence >= wanted);
+        // At least once, a message whose acknowledgement was lost is sent again.
+        entries.dedup();
         let next = entries.last().map_or(wanted, |entry| entry.sequence + 1);
         // Offsets and journal are committed together, so a note that is ahead tells of entries that are gone.
         let noted = committed.values().filter_map(|at| at.entry).max().map_or(0, |entry| entry + 1);
@@ -340,12 +347,11 @@ impl Recovery<'_> {
         Ok(true)
     }
 
-    /// Where a stream without a journal begins: with the group's offsets, or as `kafka.start` says.
+    /// Where a stream without a journal begins: with the group's offsets, or where `start` says.
     fn begin(
-        &self,
         asker: &BaseConsumer<Watching>,
         topics: &Topics,
-        (sources, committed): (&[Source], &Committed),
+        (sources, committed, start): (&[Source], &Committed, Start),
     ) -> Result<Positions, StreamError> {
         let mut positions = Positions::new();
         for source in sources {
@@ -353,7 +359,7 @@ impl Recovery<'_> {
                 at.offset
             } else {
                 let (low, high) = client::watermarks(asker, (topics.name(source.stream), source.partition))?;
-                if self.settings.kafka.start == Start::Earliest { low } else { high }
+                if start == Start::Earliest { low } else { high }
             };
             positions.insert(*source, offset);
         }

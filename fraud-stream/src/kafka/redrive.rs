@@ -4,20 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{self, ASK, Deliveries, Watching};
+use super::client::{self, ASK, Deliveries};
 use super::command::SettingsArgs;
 use super::error::StreamError;
+use super::outputs::{CUT_FROM, OURS};
 use super::settings::{Delivery, StreamSettings};
 use super::source::Topics;
 
-/// Headers that this program added.
-const OURS: &str = "dead-letter-";
 /// Letters that wait for the transaction's end at most; more take another run.
 const MOST: usize = 100_000;
 
@@ -29,15 +25,31 @@ pub struct RedriveArgs {
     /// Only letters of this reason, such as invalid or conflict; may be given several times
     #[arg(long, value_name = "REASON")]
     reason: Vec<String>,
-    /// Only letters of the dead-letter topic from this offset on, in each partition
-    #[arg(long, value_name = "OFFSET", default_value_t = 0)]
-    from_offset: i64,
+    /// Only letters of the dead-letter topic from this offset on: in each partition, or in one, such as 3:1000; may be given
+    /// several times
+    #[arg(long, value_name = "[PARTITION:]OFFSET", value_parser = from_offset)]
+    from_offset: Vec<(Option<i32>, i64)>,
     /// Only letters before this offset, in each partition
     #[arg(long, value_name = "OFFSET")]
     to_offset: Option<i64>,
     /// Sends nothing, says what would be sent
     #[arg(long)]
     dry_run: bool,
+}
+
+fn from_offset(text: &str) -> Result<(Option<i32>, i64), String> {
+    let wrong = || "write it like 1000, or like 3:1000 for partition 3".to_owned();
+    let (partition, offset) = match text.split_once(':') {
+        Some((partition, offset)) => (Some(partition.parse().map_err(|_| wrong())?), offset),
+        None => (None, text),
+    };
+    Ok((partition, offset.parse().map_err(|_| wrong())?))
+}
+
+/// Where reading begins in a partition: where it was said for that one, else where it was said for each.
+fn begin(from: &[(Option<i32>, i64)], partition: i32) -> i64 {
+    let said = |whom: Option<i32>| from.iter().rfind(|(of, _)| *of == whom).map(|(_, offset)| *offset);
+    said(Some(partition)).or_else(|| said(None)).unwrap_or(0)
 }
 
 /// Runs the command: all letters go back, or none.
@@ -51,17 +63,20 @@ pub fn redrive(arguments: &RedriveArgs) -> Result<(), StreamError> {
     let mut letters: Vec<OwnedMessage> = Vec::new();
     let mut passed: BTreeMap<String, u64> = BTreeMap::new();
     let mut ends: BTreeMap<i32, i64> = BTreeMap::new();
-    for_each(&consumer, &settings.kafka.dead_letter_topic, arguments.from_offset, |message| {
-        let wanted = arguments.to_offset.is_none_or(|to| message.offset() < to);
+    let from = |partition| begin(&arguments.from_offset, partition);
+    client::read_to_end(&consumer, (&settings.kafka.dead_letter_topic, &from), |message| {
+        if arguments.to_offset.is_some_and(|to| message.offset() >= to) {
+            return Ok(());
+        }
         ends.insert(message.partition(), message.offset() + 1);
         let reason = header(message, "dead-letter-reason").unwrap_or_default();
         let chosen = arguments.reason.is_empty() || arguments.reason.contains(&reason);
-        if !wanted || !chosen {
+        if !chosen {
             return Ok(());
         }
         let origin = header(message, "dead-letter-topic").unwrap_or_default();
         let ours = origin == topics.input || topics.labels.as_deref() == Some(&origin);
-        if !ours || header(message, "dead-letter-cut-from-bytes").is_some() {
+        if !ours || header(message, CUT_FROM).is_some() {
             // Another stream's, or not whole: the whole one is where its headers say.
             *passed.entry(reason).or_default() += 1;
         } else if letters.len() < MOST {
@@ -81,40 +96,7 @@ pub fn redrive(arguments: &RedriveArgs) -> Result<(), StreamError> {
         println!("{count} of reason `{reason}` did not: not from this stream's topics, or cut short");
     }
     for (partition, end) in ends {
-        println!("partition {partition}: read up to {end}; `--from-offset {end}` goes on from there");
-    }
-    Ok(())
-}
-
-/// Every committed record of a topic from an offset to the end it has now.
-fn for_each(
-    consumer: &BaseConsumer<Watching>,
-    topic: &str,
-    from: i64,
-    mut each: impl FnMut(&rdkafka::message::BorrowedMessage<'_>) -> Result<(), StreamError>,
-) -> Result<(), StreamError> {
-    let count = client::partitions(consumer, topic)?;
-    let mut list = TopicPartitionList::new();
-    let mut open = 0;
-    for partition in 0..count {
-        let (low, high) = client::watermarks(consumer, (topic, partition))?;
-        if from.max(low) < high {
-            open += 1;
-            list.add_partition_offset(topic, partition, Offset::Offset(from.max(low)))
-                .map_err(StreamError::kafka("read the dead letters"))?;
-        }
-    }
-    if open == 0 {
-        return Ok(());
-    }
-    consumer.assign(&list).map_err(StreamError::kafka("read the dead letters"))?;
-    while open > 0 {
-        match consumer.poll(Duration::from_secs(1)) {
-            Some(Ok(message)) => each(&message)?,
-            Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
-            Some(Err(error)) => return Err(StreamError::from_kafka("read the dead letters", &error)),
-            None => {}
-        }
+        println!("partition {partition}: read up to {end}; `--from-offset {partition}:{end}` goes on from there");
     }
     Ok(())
 }
@@ -124,7 +106,8 @@ where
     M::Headers: Headers,
 {
     let headers = message.headers()?;
-    let found = headers.iter().find(|header| header.key == name)?;
+    // Ours come last: in letters of older versions a sender's may stand before them.
+    let found = headers.iter().filter(|header| header.key == name).last()?;
     Some(String::from_utf8_lossy(found.value?).into_owned())
 }
 
@@ -172,6 +155,22 @@ fn send(producer: &BaseProducer<Deliveries>, letter: &OwnedMessage) -> Result<()
                 producer.poll(Duration::from_millis(1));
             }
             Err((error, _)) => return Err(StreamError::from_kafka("send dead letters back", &error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_begins_where_it_was_said_for_a_partition_or_for_each() {
+        let read = |texts: &[&str]| texts.iter().map(|text| from_offset(text)).collect::<Result<Vec<_>, _>>();
+        let from = read(&["7", "2:30", "0:0"]).unwrap();
+        assert_eq!([0, 1, 2].map(|partition| begin(&from, partition)), [0, 7, 30]);
+        assert_eq!(begin(&[], 5), 0);
+        for wrong in ["", "x", "1:", ":1", "1:2:3"] {
+            assert!(read(&[wrong]).is_err(), "{wrong}");
         }
     }
 }

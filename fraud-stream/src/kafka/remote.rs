@@ -1,7 +1,8 @@
 //! Scoring by a fraud-api over HTTP: how load from Kafka reaches the autoscaled service.
 //!
-//! The API keeps the state and knows a repeated transaction by its id, so a request is sent again until it is
-//! answered. Transactions of one customer always go through the same lane, one request after the other.
+//! The API keeps the state and knows a repeated transaction by its id, so what it did not answer is sent again until it is
+//! answered, and only that: a row that it answered already would be a duplicate. Transactions of one customer always go
+//! through the same lane, one request after the other.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::error::StreamError;
 use super::outputs::Outputs;
 use super::queues::Queues;
 use super::reader::Taken;
-use super::run::Shared;
+use super::run::{Shared, Trouble};
 use super::security;
 use super::settings::StreamSettings;
 use super::source::{Stream, Topics};
@@ -25,6 +26,10 @@ use super::state::{Reading, Reason, Refusal};
 
 /// Greatest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 64 << 20;
+/// How often a row is sent that the API fails on, while it answers others.
+const TRIES: u32 = 3;
+/// Characters of a title that is passed on at most.
+const MAX_TITLE: usize = 200;
 /// First pause between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -53,7 +58,16 @@ struct Row<'a> {
 /// What the API said to one row.
 enum Answer {
     Assessed { body: Vec<u8>, model_version: Arc<str> },
-    Refused(String),
+    Refused(Refusal),
+}
+
+/// A row that is to be answered.
+struct Open<'a> {
+    /// Which record of the batch it is.
+    record: usize,
+    transaction: &'a Transaction,
+    /// How often the API failed on it.
+    failures: u32,
 }
 
 #[derive(serde::Deserialize)]
@@ -73,7 +87,7 @@ struct Problem<'a> {
     title: std::borrow::Cow<'a, str>,
 }
 
-/// Why a request has to be sent again.
+/// Why there are rows that have to be sent again.
 struct Busy {
     why: String,
     after: Option<Duration>,
@@ -159,12 +173,13 @@ impl Remote {
                     let key = key.map(|parsed| parsed.transaction.transaction_id.to_string()).unwrap_or_default();
                     out.foreign(&key, (&body, model_version), &taken.message);
                 }
-                Some(Answer::Refused(detail)) => {
-                    shared.metrics.dead.with_label_values(&[Reason::Refused.as_str()]).inc();
-                    out.dead_letter(&taken.message, (topics, taken.source), &Refusal::new(Reason::Refused, detail));
+                Some(Answer::Refused(refusal)) => {
+                    shared.metrics.dead.with_label_values(&[refusal.reason.as_str()]).inc();
+                    out.dead_letter(&taken.message, (topics, taken.source), &refusal);
                 }
             }
         }
+        shared.trouble(Trouble::Api, false);
         Ok(true)
     }
 
@@ -178,16 +193,14 @@ impl Remote {
         let mut answers = Vec::with_capacity(lane.len());
         for chunk in lane.chunks(self.request_records) {
             let mut pause = FIRST_PAUSE;
-            let got = loop {
-                let busy = match self.ask(chunk)? {
-                    Ok(got) => break got,
-                    Err(busy) => busy,
-                };
+            let rows = chunk.iter().map(|(record, transaction)| Open { record: *record, transaction, failures: 0 });
+            let mut open: Vec<Open<'_>> = rows.collect();
+            while let Some(busy) = self.ask(&mut open, &mut answers)? {
                 // Between half the pause and the whole, so that instances do not come back together.
                 let jitter = 0.5 + f64::from(random_u16(&self.hasher)) / f64::from(u16::MAX) / 2.0;
                 let wait = busy.after.unwrap_or(pause.mul_f64(jitter)).min(self.max_backoff);
                 tracing::warn!(why = busy.why, wait = wait.as_secs_f64(), "the API does not answer; input is paused");
-                shared.trouble(true);
+                shared.trouble(Trouble::Api, true);
                 let _keeps_fetching = queues.pause(true);
                 queues.look_at_input(&shared.lag);
                 let until = Instant::now() + wait;
@@ -199,22 +212,20 @@ impl Remote {
                 }
                 pause = (pause * 2).min(self.max_backoff);
                 let _stays_paused = queues.pause(false);
-                shared.trouble(false);
-            };
-            answers.extend(chunk.iter().map(|(index, _)| *index).zip(got));
+            }
         }
         Ok(Some(answers))
     }
 
-    /// One request. The inner error is worth another try.
-    fn ask(&self, chunk: &[(usize, Transaction)]) -> Result<Result<Vec<Answer>, Busy>, StreamError> {
-        let rows: Vec<Row<'_>> = chunk.iter().map(|(_, transaction)| Row::new(transaction)).collect();
+    /// One request. What it answers moves from the open rows to the answers; for the others, why they are worth another try.
+    fn ask(&self, open: &mut Vec<Open<'_>>, answers: &mut Vec<(usize, Answer)>) -> Result<Option<Busy>, StreamError> {
+        let rows: Vec<Row<'_>> = open.iter().map(|open| Row::new(open.transaction)).collect();
         let body = serde_json::to_vec(&rows).map_err(|error| StreamError::Internal(error.to_string()))?;
         let mut request = self.agent.post(&self.url).header("Content-Type", "application/json");
         if let Some(key) = &self.key {
             request = request.header("Authorization", format!("Bearer {key}"));
         }
-        let busy = |why: String, after| Ok(Err(Busy { why, after }));
+        let busy = |why: String, after| Ok(Some(Busy { why, after }));
         let mut response = match request.send(&body) {
             Ok(response) => response,
             Err(error) => return busy(error.to_string(), None),
@@ -239,31 +250,51 @@ impl Remote {
             Ok(rows) => rows,
             Err(error) => return busy(format!("the API's answer is no array: {error}"), None),
         };
-        if rows.len() != chunk.len() {
-            return busy(format!("{} answers to {} transactions", rows.len(), chunk.len()), None);
+        if rows.len() != open.len() {
+            return busy(format!("{} answers to {} transactions", rows.len(), open.len()), None);
         }
-        let mut answers = Vec::with_capacity(rows.len());
-        for row in rows {
-            let glance: Glance<'_> = match serde_json::from_str(row.get()) {
-                Ok(glance) => glance,
-                Err(error) => return busy(format!("an answer cannot be read: {error}"), None),
-            };
-            answers.push(match (glance.decision, glance.error) {
-                (Some(_), _) => Answer::Assessed {
-                    body: row.get().as_bytes().to_vec(),
-                    model_version: glance.model_version.as_deref().unwrap_or("none").into(),
-                },
-                // What is not the row's fault may pass; rows answered already are answered as duplicates.
-                (None, Some(problem)) if problem.status < 500 && problem.status != 429 => {
-                    Answer::Refused(format!("the API answered {}: {}", problem.status, problem.title))
-                }
-                (None, problem) => {
-                    let status = problem.map_or(0, |problem| problem.status);
-                    return busy(format!("the API answered {status} to a row"), after);
-                }
-            });
+        let glances: Vec<Glance<'_>> = match rows.iter().map(|row| serde_json::from_str(row.get())).collect() {
+            Ok(glances) => glances,
+            Err(error) => return busy(format!("an answer cannot be read: {error}"), None),
+        };
+        let mut why = None;
+        let mut said = rows.into_iter().zip(glances);
+        open.retain_mut(|open| {
+            let Some((row, glance)) = said.next() else { return true };
+            let answer = open.answer(row.get().as_bytes(), glance);
+            let answered = answer.is_ok();
+            match answer {
+                Ok(answer) => answers.push((open.record, answer)),
+                Err(status) => why = Some(format!("the API answered {status} to a row")),
+            }
+            !answered
+        });
+        Ok(why.map(|why| Busy { why, after }))
+    }
+}
+
+impl Open<'_> {
+    /// The row's answer, or the status that makes it worth another try.
+    fn answer(&mut self, body: &[u8], glance: Glance<'_>) -> Result<Answer, u16> {
+        if glance.decision.is_some() {
+            let model_version = glance.model_version.as_deref().unwrap_or("none").into();
+            return Ok(Answer::Assessed { body: body.to_vec(), model_version });
         }
-        Ok(Ok(answers))
+        let Some(Problem { status, title }) = glance.error else { return Err(0) };
+        let reason = match status {
+            // Not the row's fault: it passes.
+            429 | 503 => return Err(status),
+            500.. => {
+                self.failures += 1;
+                if self.failures < TRIES {
+                    return Err(status);
+                }
+                Reason::ModelError
+            }
+            _ => Reason::Refused,
+        };
+        let title: String = title.chars().take(MAX_TITLE).collect();
+        Ok(Answer::Refused(Refusal::new(reason, format!("the API answered {status}: {title}"))))
     }
 }
 
@@ -285,4 +316,35 @@ impl<'a> Row<'a> {
 fn random_u16(hasher: &hashbrown::DefaultHashBuilder) -> u16 {
     let hash = hasher.hash_one(Instant::now()).to_le_bytes();
     u16::from_le_bytes([hash[0], hash[1]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_sent_again_while_that_may_help() {
+        let transaction = fraud_core::transaction::Parsed::from_message(
+            br#"{"transaction_id":1,"customer_id":1,"terminal_id":1,"tx_amount":1,"tx_time_seconds":1}"#,
+            fraud_core::transaction::ParseOptions::default(),
+        );
+        let transaction = transaction.unwrap().transaction;
+        let mut open = Open { record: 0, transaction: &transaction, failures: 0 };
+        let mut answer = |text: &str| match open.answer(text.as_bytes(), serde_json::from_str(text).unwrap()) {
+            Ok(Answer::Assessed { model_version, .. }) => format!("by {model_version}"),
+            Ok(Answer::Refused(refusal)) => format!("{}, {}", refusal.reason.as_str(), refusal.detail),
+            Err(status) => format!("again after {status}"),
+        };
+        let problem = |status: u16| format!(r#"{{"error":{{"status":{status},"title":"Sorry"}}}}"#);
+        for _ in 0..9 {
+            assert_eq!(answer(&problem(503)), "again after 503");
+            assert_eq!(answer(&problem(429)), "again after 429");
+        }
+        assert_eq!(answer(r#"{"decision":"approve","model_version":"m"}"#), "by m");
+        assert_eq!(answer(&problem(422)), "refused, the API answered 422: Sorry");
+        assert_eq!(answer(&problem(500)), "again after 500");
+        assert_eq!(answer(&problem(500)), "again after 500");
+        assert_eq!(answer(&problem(500)), "model_error, the API answered 500: Sorry");
+        assert_eq!(answer("{}"), "again after 0");
+    }
 }

@@ -1,7 +1,7 @@
 //! `fraud-stream run`: one session after another, until somebody ends it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use fraud_core::service::fitness::Fitness;
@@ -30,6 +30,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// A session that lasted this long was a good one.
 const GOOD: Duration = Duration::from_mins(1);
 
+/// What can keep records from being answered; several may at a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Trouble {
+    /// Between sessions.
+    Session = 1,
+    /// Nothing can be committed.
+    Commit = 2,
+    /// The store takes nothing.
+    Store = 4,
+    /// The API does not answer.
+    Api = 8,
+}
+
 /// What all parts of the process look at.
 #[derive(Debug)]
 pub struct Shared {
@@ -45,8 +58,8 @@ pub struct Shared {
     pub keys: Option<Arc<Keys>>,
     pub(super) crash: Arc<Crash>,
     lifecycle: Lifecycle,
-    /// Between sessions, or waiting for something.
-    troubled: AtomicBool,
+    /// The troubles there are, each a bit.
+    troubles: AtomicU8,
     stop: Arc<AtomicBool>,
     pub(super) hurry: Arc<AtomicBool>,
     /// What the store of the present session holds.
@@ -74,7 +87,7 @@ impl Shared {
         Ok(Arc::new(Self {
             crash: Arc::new(Crash::new(&settings.test.crash_at, settings.test.crash_after)),
             lifecycle: Lifecycle::default(),
-            troubled: AtomicBool::new(true),
+            troubles: AtomicU8::new(Trouble::Session as u8),
             stop: Arc::default(),
             hurry: Arc::default(),
             figures: Mutex::default(),
@@ -91,16 +104,24 @@ impl Shared {
         self.lifecycle.stage()
     }
 
-    /// Whether nothing is scored just now.
+    /// Whether nothing is answered just now.
     pub fn is_troubled(&self) -> bool {
-        self.troubled.load(Ordering::Acquire)
+        self.troubles.load(Ordering::Acquire) != 0
     }
 
-    pub(super) fn trouble(&self, troubled: bool) {
-        self.troubled.store(troubled, Ordering::Release);
-        if !troubled {
+    /// Notes that a trouble begins, at its first sign, or that it is over, once what failed succeeded.
+    pub(super) fn trouble(&self, trouble: Trouble, begins: bool) {
+        let bit = trouble as u8;
+        if begins {
+            self.troubles.fetch_or(bit, Ordering::AcqRel);
+        } else if self.troubles.fetch_and(!bit, Ordering::AcqRel) == bit {
             self.lifecycle.advance(Stage::Ready);
         }
+    }
+
+    /// Between sessions: what troubled the last one went with it.
+    fn between_sessions(&self) {
+        self.troubles.store(Trouble::Session as u8, Ordering::Release);
     }
 
     /// Whether the process is to end.
@@ -147,7 +168,7 @@ pub fn run_shared(settings: &StreamSettings, shared: &Arc<Shared>) -> Result<(),
     loop {
         let begin = Instant::now();
         let ended = if settings.shares_store() { group::run(settings, shared) } else { session::run(settings, shared) };
-        shared.trouble(true);
+        shared.between_sessions();
         let error = match ended {
             Ok(()) => {
                 tracing::info!("ended in order");

@@ -18,6 +18,7 @@ use super::batch::{Room, Work};
 use super::client;
 use super::crash::CrashPoint;
 use super::error::StreamError;
+use super::growth::Growth;
 use super::journal::Entry;
 use super::outputs::Outputs;
 use super::pipe::Pipe;
@@ -25,7 +26,7 @@ use super::queues::Queues;
 use super::reader::{Merge, Taken};
 use super::recover::{NOTE, Recovered, Recovery};
 use super::remote::Remote;
-use super::run::Shared;
+use super::run::{Shared, Trouble};
 use super::settings::StreamSettings;
 use super::sink::{self, Sink};
 use super::snapshot::{Place, Snapshots};
@@ -45,6 +46,7 @@ pub(super) fn run(settings: &StreamSettings, shared: &Arc<Shared>) -> Result<(),
     let producer = client::producer(settings)?;
     // First of all: from here on nobody else commits, so what is committed stands still.
     sink::take_over(&producer, settings, &|| shared.stopping())?;
+    client::look_up_outputs(&*client::consumer(settings, None)?, settings)?;
     let snapshots = Snapshots::open(settings, &shared.crash)?;
     let plan = match &shared.life {
         Some(life) => {
@@ -60,9 +62,9 @@ pub(super) fn run(settings: &StreamSettings, shared: &Arc<Shared>) -> Result<(),
     let queues = Queues::open(consumer.clone(), &topics, &recovered.place.positions)?;
     shared.metrics.assignments.inc();
     shared.lag.committed(&recovered.place.positions);
-    let sink = Sink::new(settings, (producer, consumer), (shared.crash.clone(), shared.hurry.clone()));
+    let sink = Sink::new(settings, (producer, consumer), shared);
     std::thread::scope(|scope| {
-        let pipe = Pipe::open(scope, &sink, (settings, shared));
+        let pipe = Pipe::open(scope, &sink, (settings, shared, &queues));
         let merge = Merge::new(&queues, settings.kafka.partition_wait.0);
         let mut session = Session::new((settings, shared), (&queues, merge, pipe), recovered);
         session.snapshots = snapshots;
@@ -80,6 +82,7 @@ struct Session<'q> {
     state: Option<State>,
     snapshots: Option<Snapshots>,
     pipe: Pipe<'q>,
+    growth: Growth,
     /// The next journal entry's number.
     sequence: u64,
     set: Positions,
@@ -106,6 +109,7 @@ impl<'q> Session<'q> {
             state: recovered.state,
             snapshots: None,
             pipe,
+            growth: Growth::new(queues.counts()),
             sequence: recovered.place.sequence,
             set: recovered.set,
             saved: recovered.saved,
@@ -125,7 +129,7 @@ impl<'q> Session<'q> {
         };
         let mut records: Vec<Taken<'q>> = Vec::new();
         let mut room = Room::default();
-        self.shared.trouble(false);
+        self.shared.trouble(Trouble::Session, false);
         tracing::info!(journal = self.sequence, "scoring");
         while !self.shared.stopping() {
             self.pipe.collect(&mut self.merge, &mut records)?;
@@ -162,11 +166,17 @@ impl<'q> Session<'q> {
                     // Given up in the middle: the state has records that are not committed.
                     return Ok(());
                 }
+                self.shared.trouble(Trouble::Store, false);
                 self.shared.crash.pass(CrashPoint::AfterObserve);
                 self.hand_over(&entry, outputs, &records)?;
                 records.clear();
             }
             self.snapshot_if_due()?;
+            if let Some(grown) = self.growth.look(self.queues) {
+                self.pipe.settle()?;
+                self.snapshot();
+                return Err(grown);
+            }
         }
         self.pipe.settle()?;
         self.snapshot();
@@ -176,7 +186,7 @@ impl<'q> Session<'q> {
     /// Writes down where a new stream, or one whose offsets were moved, begins.
     fn begin(&mut self) -> Result<(), StreamError> {
         let set = std::mem::take(&mut self.set);
-        if set.is_empty() || self.state.is_none() {
+        if set.is_empty() {
             return Ok(());
         }
         let outputs = Outputs::positions(set.clone(), String::new());
@@ -274,7 +284,7 @@ pub(super) fn waiting<'a>(shared: &'a Shared, queues: &'a Queues) -> impl FnMut(
     let mut pause = Duration::from_millis(100);
     move |error| {
         tracing::error!(%error, pause = pause.as_secs_f64(), "the store takes nothing; input is paused");
-        shared.trouble(true);
+        shared.trouble(Trouble::Store, true);
         if let Err(error) = queues.pause(true) {
             tracing::warn!(%error, "fetching goes on");
         }
@@ -290,7 +300,6 @@ pub(super) fn waiting<'a>(shared: &'a Shared, queues: &'a Queues) -> impl FnMut(
         pause = (pause * 2).min(Duration::from_secs(5));
         let go_on = !shared.stopping();
         if go_on {
-            shared.trouble(false);
             let _ = queues.pause(false);
         }
         go_on

@@ -1,29 +1,32 @@
 //! Sends a batch and commits it.
 //!
 //! Exactly once: predictions, dead letters, the journal's message and the offsets stand in one Kafka transaction.
-//! At least once: the same in this order, each acknowledged before the next. Either way a batch that failed is
-//! sent again as it was; nothing is observed twice and nothing advances before it is in.
+//! At least once: the same in this order, each acknowledged before the next; what is acknowledged is not sent again. Either
+//! way a batch that failed is sent again as it was; nothing is observed twice and nothing advances before it is in.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::client::{Deliveries, Watching};
-use super::crash::{Crash, CrashPoint};
+use super::client::{self, Deliveries, Watching};
+use super::crash::CrashPoint;
 use super::error::StreamError;
 use super::member;
 use super::outputs::{Outgoing, Outputs};
+use super::run::{Shared, Trouble};
 use super::settings::{Delivery, StreamSettings};
 use super::source::Topics;
 
 /// How long one call into the client library may block.
 const STEP: Duration = Duration::from_secs(1);
+/// First pause before a failed batch is sent again.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause before a failed batch is sent again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -37,19 +40,14 @@ enum Failure {
 
 /// Sends and commits.
 pub(super) struct Sink {
-    producer: BaseProducer<Deliveries>,
+    settings: StreamSettings,
+    producer: RwLock<BaseProducer<Deliveries>>,
     consumer: Arc<BaseConsumer<Watching>>,
     topics: Topics,
-    predictions_topic: String,
-    dead_letter_topic: String,
-    journal_topic: String,
-    delivery: Delivery,
     transactional_id: String,
     /// For a member of the group: its name when it was given its partitions, if it had one.
     committing_as: Mutex<Option<Option<String>>>,
-    crash: Arc<Crash>,
-    /// Set when the process must end soon: a broker that does not answer is not waited for any more.
-    hurry: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 }
 
 impl Sink {
@@ -57,20 +55,16 @@ impl Sink {
     pub(super) fn new(
         settings: &StreamSettings,
         (producer, consumer): (BaseProducer<Deliveries>, Arc<BaseConsumer<Watching>>),
-        (crash, hurry): (Arc<Crash>, Arc<AtomicBool>),
+        shared: &Arc<Shared>,
     ) -> Self {
         Self {
-            producer,
+            settings: settings.clone(),
+            producer: RwLock::new(producer),
             consumer,
             topics: Topics::new(settings),
-            predictions_topic: settings.kafka.predictions_topic.clone(),
-            dead_letter_topic: settings.kafka.dead_letter_topic.clone(),
-            journal_topic: settings.kafka.journal_topic.clone(),
-            delivery: settings.kafka.delivery,
             transactional_id: settings.transactional_id(),
             committing_as: Mutex::default(),
-            crash,
-            hurry,
+            shared: shared.clone(),
         }
     }
 
@@ -84,20 +78,20 @@ impl Sink {
     /// # Errors
     /// [`StreamError`] when this connection cannot go on; then it is not known whether the batch is in.
     pub(super) fn commit(&self, outputs: &Outputs) -> Result<(), StreamError> {
-        let mut pause = Duration::from_millis(50);
-        let mut cut = false;
+        let mut pause = FIRST_PAUSE;
+        let mut limit = usize::MAX;
         loop {
-            let tried = match self.delivery {
-                Delivery::ExactlyOnce => self.transaction(outputs, cut),
-                Delivery::AtLeastOnce => self.plain(outputs, cut),
+            let tried = match self.settings.kafka.delivery {
+                Delivery::ExactlyOnce => self.transaction(outputs, limit),
+                Delivery::AtLeastOnce => self.plain(outputs, limit),
             };
             let error = match tried {
                 Ok(()) => {
-                    self.crash.pass(CrashPoint::AfterCommit);
+                    self.shared.crash.pass(CrashPoint::AfterCommit);
                     return Ok(());
                 }
                 Err(Failure::Over(StreamError::PartitionsLost)) => {
-                    if self.delivery == Delivery::ExactlyOnce {
+                    if self.settings.kafka.delivery == Delivery::ExactlyOnce {
                         self.abort()?;
                     }
                     return Err(StreamError::PartitionsLost);
@@ -105,12 +99,20 @@ impl Sink {
                 Err(Failure::Over(error)) => return Err(error),
                 Err(Failure::Again(error)) => error,
             };
-            cut |= error.rdkafka_error_code() == Some(Code::MessageSizeTooLarge);
+            self.shared.trouble(Trouble::Commit, true);
             tracing::warn!(%error, "a batch was not taken, it is sent again");
-            if self.delivery == Delivery::ExactlyOnce {
+            if self.settings.kafka.delivery == Delivery::ExactlyOnce {
                 self.abort()?;
             }
-            if self.hurry.load(Ordering::Acquire) {
+            // What the broker says to one message may end the handing over of others in another way.
+            let failure = self.producer().context().failure();
+            if let Some(failure) = failure {
+                if failure.rdkafka_error_code() == Some(Code::MessageSizeTooLarge) {
+                    limit = outputs.next_limit(limit);
+                }
+                self.renew()?;
+            }
+            if self.hurry() {
                 return Err(StreamError::SessionOver { problem: error.to_string() });
             }
             std::thread::sleep(pause);
@@ -118,17 +120,37 @@ impl Sink {
         }
     }
 
-    fn transaction(&self, outputs: &Outputs, cut: bool) -> Result<(), Failure> {
-        self.producer.begin_transaction().map_err(|error| self.sort(error))?;
-        self.send(outputs, cut)?;
-        self.crash.pass(CrashPoint::AfterProduce);
+    fn producer(&self) -> RwLockReadGuard<'_, BaseProducer<Deliveries>> {
+        self.producer.read()
+    }
+
+    /// Goes on with a new producer after a message failed for good: in a transaction the client library counts it
+    /// nevertheless, and the broker takes what follows for out of order until that times out.
+    fn renew(&self) -> Result<(), StreamError> {
+        if self.settings.kafka.delivery == Delivery::ExactlyOnce {
+            let fresh = client::producer(&self.settings)?;
+            take_over(&fresh, &self.settings, &|| self.shared.stopping())?;
+            *self.producer.write() = fresh;
+        }
+        Ok(())
+    }
+
+    /// Whether the process must end soon: a broker that does not answer is not waited for any more.
+    fn hurry(&self) -> bool {
+        self.shared.hurry.load(Ordering::Acquire)
+    }
+
+    fn transaction(&self, outputs: &Outputs, limit: usize) -> Result<(), Failure> {
+        self.producer().begin_transaction().map_err(|error| self.sort(error))?;
+        self.send(outputs, limit)?;
+        self.shared.crash.pass(CrashPoint::AfterProduce);
         let list = self.topics.list(&outputs.ends, &outputs.note).map_err(Failure::Over)?;
         let group = self.group()?;
         if list.count() > 0 {
-            self.insist(|| self.producer.send_offsets_to_transaction(&list, &group, STEP))?;
+            self.insist(|| self.producer().send_offsets_to_transaction(&list, &group, STEP))?;
         }
-        self.crash.pass(CrashPoint::BeforeCommit);
-        self.insist(|| self.producer.commit_transaction(STEP))
+        self.shared.crash.pass(CrashPoint::BeforeCommit);
+        self.insist(|| self.producer().commit_transaction(STEP))
     }
 
     /// Who we are in the group, for the broker to compare with whom it gave the partitions to.
@@ -146,34 +168,54 @@ impl Sink {
         Ok(group)
     }
 
-    fn plain(&self, outputs: &Outputs, cut: bool) -> Result<(), Failure> {
-        self.send(outputs, cut)?;
-        self.crash.pass(CrashPoint::BeforeCommit);
+    fn plain(&self, outputs: &Outputs, limit: usize) -> Result<(), Failure> {
+        self.send(outputs, limit)?;
+        self.shared.crash.pass(CrashPoint::BeforeCommit);
         let list = self.topics.list(&outputs.ends, &outputs.note).map_err(Failure::Over)?;
-        self.group()?;
-        if list.count() > 0 {
-            self.consumer.commit(&list, CommitMode::Sync).map_err(Failure::Again)?;
+        if list.count() == 0 {
+            return Ok(());
         }
-        Ok(())
+        let mut pause = FIRST_PAUSE;
+        loop {
+            self.group()?;
+            // Only this: the journal has the batch, and must not have it twice.
+            let Err(error) = self.consumer.commit(&list, CommitMode::Sync) else { return Ok(()) };
+            let error = match self.sort(error) {
+                Failure::Again(error) => error,
+                over @ Failure::Over(_) => return Err(over),
+            };
+            self.shared.trouble(Trouble::Commit, true);
+            tracing::warn!(%error, "a batch is sent, but its offsets were not taken; they are committed again");
+            if self.hurry() {
+                return Err(Failure::Over(StreamError::SessionOver { problem: error.to_string() }));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     /// Hands over every message and waits until all are acknowledged. At least once, the journal's follows when
     /// the others are.
-    fn send(&self, outputs: &Outputs, cut: bool) -> Result<(), Failure> {
-        self.producer.context().begin();
-        for Outgoing { dead, key, value, headers } in outputs.messages(cut) {
-            let topic = if dead { &self.dead_letter_topic } else { &self.predictions_topic };
+    fn send(&self, outputs: &Outputs, limit: usize) -> Result<(), Failure> {
+        let kafka = &self.settings.kafka;
+        self.producer().context().begin();
+        for Outgoing { dead, key, value, headers } in outputs.messages(limit) {
+            let topic = if dead { &kafka.dead_letter_topic } else { &kafka.predictions_topic };
             let mut record = BaseRecord::to(topic).headers(headers);
             record.key = key;
             record.payload = value;
             self.queue(record)?;
+            if dead && limit < usize::MAX {
+                // Those that are small enough may be too large together.
+                self.drain()?;
+            }
         }
-        if self.delivery == Delivery::AtLeastOnce {
+        if self.settings.kafka.delivery == Delivery::AtLeastOnce {
             self.drain()?;
-            self.crash.pass(CrashPoint::AfterProduce);
+            self.shared.crash.pass(CrashPoint::AfterProduce);
         }
         if !outputs.journal.is_empty() {
-            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.journal_topic)
+            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&kafka.journal_topic)
                 .partition(0)
                 .key(self.transactional_id.as_bytes())
                 .payload(outputs.journal.as_slice());
@@ -184,11 +226,11 @@ impl Sink {
 
     fn queue(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Failure> {
         loop {
-            match self.producer.send(record) {
+            match self.producer().send(record) {
                 Ok(()) => return Ok(()),
                 Err((error, back)) if error.rdkafka_error_code() == Some(Code::QueueFull) => {
                     record = back;
-                    self.producer.poll(Duration::from_millis(1));
+                    self.producer().poll(Duration::from_millis(1));
                 }
                 Err((error, _)) => return Err(self.sort(error)),
             }
@@ -198,14 +240,14 @@ impl Sink {
     /// Waits for acknowledgements in small steps: the library's own flush looks every 100 ms only.
     fn drain(&self) -> Result<(), Failure> {
         let begin = Instant::now();
-        while self.producer.in_flight_count() > 0 {
-            self.producer.poll(Duration::from_millis(1));
-            if self.hurry.load(Ordering::Acquire) && begin.elapsed() > 5 * STEP {
+        while self.producer().in_flight_count() > 0 {
+            self.producer().poll(Duration::from_millis(1));
+            if self.hurry() && begin.elapsed() > 5 * STEP {
                 let problem = "the broker does not acknowledge, and the process is to end".to_owned();
                 return Err(Failure::Over(StreamError::SessionOver { problem }));
             }
         }
-        self.producer.context().failure().map_or(Ok(()), |error| Err(self.sort(error)))
+        self.producer().context().failure().map_or(Ok(()), |error| Err(self.sort(error)))
     }
 
     /// Calls again what ran into its time limit.
@@ -224,7 +266,8 @@ impl Sink {
             if !again {
                 return Err(self.sort(error));
             }
-            if self.hurry.load(Ordering::Acquire) && begin.elapsed() > 5 * STEP {
+            self.shared.trouble(Trouble::Commit, true);
+            if self.hurry() && begin.elapsed() > 5 * STEP {
                 return Err(Failure::Over(StreamError::SessionOver { problem: error.to_string() }));
             }
         }
@@ -235,11 +278,11 @@ impl Sink {
         let begin = Instant::now();
         loop {
             // Reports of messages that failed must be taken, or the abort waits for them.
-            self.producer.poll(Duration::ZERO);
-            match self.producer.abort_transaction(STEP) {
+            self.producer().poll(Duration::ZERO);
+            match self.producer().abort_transaction(STEP) {
                 Ok(()) => return Ok(()),
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && !error.is_fatal() => {
-                    if self.hurry.load(Ordering::Acquire) && begin.elapsed() > 5 * STEP {
+                    if self.hurry() && begin.elapsed() > 5 * STEP {
                         return Err(StreamError::SessionOver { problem: error.to_string() });
                     }
                 }
@@ -252,7 +295,7 @@ impl Sink {
     }
 
     fn sort(&self, error: KafkaError) -> Failure {
-        if let Some((code, problem)) = self.producer.client().fatal_error() {
+        if let Some((code, problem)) = self.producer().client().fatal_error() {
             return Failure::Over(self.fatal(code, problem));
         }
         if let KafkaError::Transaction(inner) = &error {

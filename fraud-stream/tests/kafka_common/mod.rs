@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -94,12 +96,27 @@ impl Kafka {
         script("start", self.home.path(), false);
     }
 
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        ClientConfig::new().set("bootstrap.servers", &self.address).create().unwrap()
+    }
+
     pub fn topic(&self, name: &str, partitions: u32) {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", &self.address).create().unwrap();
         let topic = NewTopic::new(name, i32::try_from(partitions).unwrap(), TopicReplication::Fixed(1));
-        let made = wait(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
+        let made = wait(self.admin().create_topics([&topic], &AdminOptions::new())).unwrap();
         assert!(made.iter().all(Result::is_ok), "{made:?}");
+    }
+
+    /// Gives a topic more partitions.
+    pub fn grow(&self, name: &str, partitions: usize) {
+        let grown = wait(self.admin().create_partitions([&NewPartitions::new(name, partitions)], &AdminOptions::new()));
+        assert!(grown.as_ref().unwrap().iter().all(Result::is_ok), "{grown:?}");
+    }
+
+    /// Changes one of a topic's settings.
+    pub fn configure(&self, topic: &str, key: &str, value: &str) {
+        let wanted = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
+        let done = wait(self.admin().alter_configs([&wanted], &AdminOptions::new())).unwrap();
+        assert!(done.iter().all(Result::is_ok), "{done:?}");
     }
 }
 
@@ -485,6 +502,8 @@ pub fn producer(brokers: &str) -> BaseProducer<Strict> {
         .set("enable.idempotence", "true")
         .set("message.timeout.ms", "300000")
         .set("queue.buffering.max.ms", "2")
+        // More than the broker takes, so that it decides.
+        .set("message.max.bytes", "2000000")
         .create_with_context(Strict)
         .unwrap()
 }
@@ -680,6 +699,20 @@ pub fn set_offset(world: &World, offset: i64) {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&world.topic("input"), 0, Offset::Offset(offset)).unwrap();
     consumer.commit(&list, rdkafka::consumer::CommitMode::Sync).unwrap();
+}
+
+/// A member of a world's group that reads something else; leaves when dropped.
+pub fn member(world: &World) -> BaseConsumer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &world.kafka.address).set("group.id", &world.name);
+    let member: BaseConsumer = config.create().unwrap();
+    member.subscribe(&[&world.topic("labels")]).unwrap();
+    let until = Instant::now() + Duration::from_mins(1);
+    while member.assignment().unwrap().count() == 0 {
+        assert!(Instant::now() < until, "the group gave nothing");
+        member.poll(Duration::from_millis(50));
+    }
+    member
 }
 
 /// Asks for a world's group's offsets of a topic.
