@@ -1,11 +1,12 @@
 //! How good the decisions were, once their labels have come.
 //!
-//! Scores are remembered in a fixed table: a new score takes the place of an older one of the same slot,
-//! so memory is bounded and what is kept is a fair sample of the recent ones.
+//! Scores are remembered in a fixed table, so memory is bounded. Where more come than it can hold until their labels, one
+//! in two, in four, … is remembered, chosen by the id: a fair sample, of which nearly all are still there when the label
+//! comes, be it days later.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -13,6 +14,15 @@ use super::settings::QualitySettings;
 use crate::transaction::{Id, IdRef};
 
 const HOUR: i64 = 3_600;
+/// The share in which scores are remembered is looked at after so many of them, or so many hours.
+const LOOK: u32 = 1_024;
+const LOOK_HOURS: u16 = 24;
+/// Of so many, at most a quarter may take the place of one that still waits for its label,
+const MOST_LOST: u32 = LOOK / 4;
+/// and below so many twice the share is remembered.
+const FEW_LOST: u32 = LOOK / 32;
+/// One in 2 to the power of it is remembered at least.
+const MAX_HALVINGS: u32 = 20;
 /// Scores are remembered in so many steps.
 const STEPS: f32 = 65_535.0;
 
@@ -25,6 +35,15 @@ pub struct Quality {
     /// A slot: 32 bits of the id's hash, 16 of the probability, 16 of the event's hour. 0 is an empty one.
     slots: Box<[AtomicU64]>,
     hasher: hashbrown::DefaultHashBuilder,
+    /// One in 2 to the power of it is remembered.
+    halvings: AtomicU32,
+    /// Since the last look: scores remembered, and those that took the place of one that waited.
+    stored: AtomicU32,
+    lost: AtomicU32,
+    /// The hour of the last look.
+    looked: AtomicU32,
+    /// Hours in which a label may come.
+    patience: u16,
     labelled: Mutex<VecDeque<Labelled>>,
     capacity: usize,
 }
@@ -65,6 +84,11 @@ impl Quality {
         Self {
             slots: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             hasher: hashbrown::DefaultHashBuilder::default(),
+            halvings: AtomicU32::new(0),
+            stored: AtomicU32::new(0),
+            lost: AtomicU32::new(0),
+            looked: AtomicU32::new(0),
+            patience: u16::try_from(settings.labels_within.whole_seconds() / 3_600).unwrap_or(u16::MAX),
             labelled: Mutex::default(),
             capacity: settings.labelled as usize,
         }
@@ -81,9 +105,38 @@ impl Quality {
     /// Remembers a score until its label comes. `time` is the event's, in Unix seconds.
     pub fn scored(&self, id: &Id, time: i64, probability: f32) {
         let Some((slot, tag)) = self.place(id) else { return };
+        let halvings = self.halvings.load(Ordering::Relaxed);
+        let now = hour(time);
+        if halvings > 0
+            && now.wrapping_sub(u16::try_from(self.looked.load(Ordering::Relaxed)).unwrap_or(now)) >= LOOK_HOURS
+        {
+            self.look(halvings, now);
+        }
+        if !is_chosen(tag, halvings) {
+            return;
+        }
         #[allow(clippy::cast_possible_truncation)]
         let step = (probability.clamp(0.0, 1.0) * STEPS).round() as u16;
-        slot.store(tag << 32 | u64::from(step) << 16 | u64::from(hour(time)), Ordering::Relaxed);
+        let entry = slot.swap(tag << 32 | u64::from(step) << 16 | u64::from(now), Ordering::Relaxed);
+        #[allow(clippy::cast_possible_truncation)] // 16 bits wide.
+        let waits = now.wrapping_sub(entry as u16) <= self.patience;
+        if entry != 0 && entry >> 32 != tag && waits && is_chosen(entry >> 32, halvings) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.stored.fetch_add(1, Ordering::Relaxed) + 1 >= LOOK {
+            self.look(halvings, now);
+        }
+    }
+
+    /// Remembers a smaller share where too much is lost, and a greater one where there is room.
+    fn look(&self, halvings: u32, now: u16) {
+        self.looked.store(u32::from(now), Ordering::Relaxed);
+        self.stored.store(0, Ordering::Relaxed);
+        match self.lost.swap(0, Ordering::Relaxed) {
+            lost if lost > MOST_LOST => self.halvings.store((halvings + 1).min(MAX_HALVINGS), Ordering::Relaxed),
+            lost if lost < FEW_LOST => self.halvings.store(halvings.saturating_sub(1), Ordering::Relaxed),
+            _ => {}
+        }
     }
 
     /// Takes a label in. `observed_at` in Unix seconds. A transaction whose score is not remembered adds
@@ -137,6 +190,11 @@ impl Quality {
     }
 }
 
+/// Whether the transaction of that tag is of the share that is remembered. The lowest bit is always set.
+fn is_chosen(tag: u64, halvings: u32) -> bool {
+    (tag >> 1) & ((1 << halvings) - 1) == 0
+}
+
 /// Hours since 1970, the low 16 bits: unambiguous over seven years.
 fn hour(time: i64) -> u16 {
     #[allow(clippy::cast_possible_truncation)]
@@ -177,7 +235,7 @@ mod tests {
     use super::*;
 
     fn quality() -> Quality {
-        Quality::new(&QualitySettings { remembered: 1 << 16, labelled: 1_000 })
+        Quality::new(&QualitySettings { remembered: 1 << 16, labelled: 1_000, ..QualitySettings::default() })
     }
 
     #[test]
@@ -202,7 +260,7 @@ mod tests {
         let quality = quality();
         quality.labelled(&Id::from(7), 0, true);
         assert!(quality.figures(0.5).is_empty());
-        let none = Quality::new(&QualitySettings { remembered: 0, labelled: 10 });
+        let none = Quality::new(&QualitySettings { remembered: 0, labelled: 10, ..QualitySettings::default() });
         none.scored(&Id::from(7), 0, 0.5);
         none.labelled(&Id::from(7), 0, true);
         assert!(none.figures(0.5).is_empty());
@@ -218,8 +276,32 @@ mod tests {
     }
 
     #[test]
+    fn labels_find_their_scores_a_week_later_however_many_came_meanwhile() {
+        let quality =
+            Quality::new(&QualitySettings { remembered: 1 << 12, labelled: 1_000, ..QualitySettings::default() });
+        let id = |hour: i64, n: i64| Id::from(hour * 1_000 + n);
+        let (a_week, by_hour) = (7 * 24, 500);
+        for hour in 0..4 * a_week {
+            for n in 0..by_hour {
+                quality.scored(&id(hour, n), hour * HOUR, 0.5);
+            }
+            for n in (0..by_hour).filter(|_| hour >= a_week) {
+                quality.labelled(&id(hour - a_week, n), hour * HOUR, n % 100 == 0);
+            }
+        }
+        let figures = quality.figures(0.4);
+        assert_eq!(figures[1].label_age, "over_7d");
+        assert!(figures[1].samples > 500, "{figures:?}");
+        // A quieter time is remembered whole again.
+        for hour in 5 * a_week..9 * a_week {
+            (0..10).for_each(|n| quality.scored(&id(hour, n), hour * HOUR, 0.5));
+        }
+        assert_eq!(quality.halvings.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
     fn memory_is_bounded() {
-        let quality = Quality::new(&QualitySettings { remembered: 1_024, labelled: 10 });
+        let quality = Quality::new(&QualitySettings { remembered: 1_024, labelled: 10, ..QualitySettings::default() });
         for id in 0..5_000 {
             quality.scored(&Id::from(id), 0, 0.5);
             quality.labelled(&Id::from(id), 0, false);

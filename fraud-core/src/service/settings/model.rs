@@ -187,15 +187,26 @@ pub struct ShadowSettings {
     pub queue: usize,
     /// It scores one transaction in so many; 0 counts as 1.
     pub sample_every: u32,
-    /// How many pairs of scores are remembered until their label comes, rounded up to a power of two.
+    /// How many pairs of scores are remembered until their label comes, rounded up to a power of two. Where more come,
+    /// a sample of them is.
     pub remembered: u32,
+    /// How long after a transaction its label may come and still find its scores.
+    pub labels_within: Span,
     /// How many labelled transactions the report is over.
     pub labelled: u32,
 }
 
 impl Default for ShadowSettings {
     fn default() -> Self {
-        Self { source: None, sha256: None, queue: 1_024, sample_every: 1, remembered: 1 << 17, labelled: 20_000 }
+        Self {
+            source: None,
+            sha256: None,
+            queue: 1_024,
+            sample_every: 1,
+            remembered: 1 << 17,
+            labels_within: Span::seconds(8 * 86_400),
+            labelled: 20_000,
+        }
     }
 }
 

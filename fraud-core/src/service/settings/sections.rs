@@ -253,16 +253,18 @@ impl DriftSettings {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QualitySettings {
-    /// How many recent scores are remembered until their label comes, rounded up to a power of two; 0
-    /// remembers none.
+    /// How many scores are remembered until their label comes, rounded up to a power of two; 0 remembers none. Where
+    /// more come, a sample of them is.
     pub remembered: u32,
+    /// How long after a transaction its label may come and still find its score; nothing is remembered over a restart.
+    pub labels_within: Span,
     /// How many labelled transactions the figures are over.
     pub labelled: u32,
 }
 
 impl Default for QualitySettings {
     fn default() -> Self {
-        Self { remembered: 1 << 17, labelled: 20_000 }
+        Self { remembered: 1 << 17, labels_within: Span::seconds(8 * 86_400), labelled: 20_000 }
     }
 }
 
@@ -270,6 +272,7 @@ impl QualitySettings {
     /// Adds what is out of bounds.
     pub fn check(&self, problems: &mut Problems) {
         problems.require(self.remembered <= 1 << 28, "quality.remembered", "must be at most 268435456");
+        problems.require(!self.labels_within.is_zero(), "quality.labels_within", "must not be 0");
         problems.require(self.labelled <= 1 << 22, "quality.labelled", "must be at most 4194304");
     }
 }

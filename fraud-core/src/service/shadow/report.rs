@@ -36,10 +36,10 @@ impl Report {
     /// An empty one.
     #[must_use]
     pub fn new(settings: &ShadowSettings) -> Self {
-        let (remembered, labelled) = (settings.remembered, settings.labelled);
+        let ShadowSettings { remembered, labels_within, labelled, .. } = *settings;
         Self {
             since: clock::unix_millis(),
-            qualities: Quality::pair(&QualitySettings { remembered, labelled }),
+            qualities: Quality::pair(&QualitySettings { remembered, labels_within, labelled }),
             counts: Mutex::default(),
         }
     }
