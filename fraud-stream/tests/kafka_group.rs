@@ -232,16 +232,23 @@ fn what_comes_after_the_start_is_answered() {
         flush(&producer);
     };
     send_some(&payments.lines[..5]);
+    let offsets = Offsets::of(&world, &topic);
+    let wait_for = |instance: &Instance, next: i64| {
+        let until = Instant::now() + Duration::from_mins(1);
+        while offsets.committed() != [next] {
+            assert!(Instant::now() < until, "{next} is not committed:\n{}", instance.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
     let mut instance = world.start(&[("test.crash_at", "after_observe")]);
-    let (offsets, until) = (Offsets::of(&world, &topic), Instant::now() + Duration::from_secs(30));
     // Where it begins is written down before anything is read.
-    while offsets.committed() != [5] {
-        assert!(Instant::now() < until, "nothing is committed:\n{}", instance.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_for(&instance, 5);
     send_some(&payments.lines[5..]);
     assert_eq!(instance.wait(), None, "{}", instance.log());
-    world.finish();
+    let mut instance = world.start(&[]);
+    wait_for(&instance, 15);
+    instance.terminate();
+    assert_eq!(instance.wait(), Some(0), "{}", instance.log());
     let mut inputs: Vec<_> = world.read("predictions").iter().map(kafka_common::Record::input).collect();
     inputs.sort_unstable();
     assert_eq!(inputs, (5..15).map(|offset| (0, offset)).collect::<Vec<_>>());
