@@ -67,7 +67,7 @@ fn columns(count: usize) -> Result<FeatureSet, Box<dyn Error>> {
 
 /// Loads the model for rows of `width`. Where nobody lists its features and rows are not as the default ones, they are
 /// what the rows hold.
-pub fn load(path: &Path, options: LoadOptions, width: usize) -> Result<Model, Box<dyn Error>> {
+pub(crate) fn load(path: &Path, options: LoadOptions, width: usize) -> Result<Model, Box<dyn Error>> {
     let assumed = if options.features.is_none() && width != FeatureSet::handbook().len() {
         Model::from_path(path, &LoadOptions { features: Some(columns(width)?), ..options.clone() })
     } else {

@@ -4,9 +4,6 @@ use fraud_core::error::ModelError;
 use fraud_core::features::{FeatureDefinition, FeatureSet, Source};
 use fraud_core::model::{LoadOptions, Model, OutputKind, OutputOptions};
 
-#[path = "support/npy.rs"]
-#[allow(dead_code)]
-mod npy;
 #[path = "support/onnx.rs"]
 mod onnx;
 #[path = "../examples/score_matrix.rs"]
