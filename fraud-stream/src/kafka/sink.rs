@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::client::{self, Deliveries, Watching};
+use super::client::{Deliveries, Watching};
 use super::crash::CrashPoint;
 use super::error::StreamError;
 use super::member;
@@ -40,10 +40,13 @@ enum Failure {
 
 /// Sends and commits.
 pub(super) struct Sink {
-    settings: StreamSettings,
-    producer: RwLock<BaseProducer<Deliveries>>,
+    producer: BaseProducer<Deliveries>,
     consumer: Arc<BaseConsumer<Watching>>,
     topics: Topics,
+    predictions_topic: String,
+    dead_letter_topic: String,
+    journal_topic: String,
+    delivery: Delivery,
     transactional_id: String,
     /// For a member of the group: its name when it was given its partitions, if it had one.
     committing_as: Mutex<Option<Option<String>>>,
@@ -58,10 +61,13 @@ impl Sink {
         shared: &Arc<Shared>,
     ) -> Self {
         Self {
-            settings: settings.clone(),
-            producer: RwLock::new(producer),
+            producer,
             consumer,
             topics: Topics::new(settings),
+            predictions_topic: settings.kafka.predictions_topic.clone(),
+            dead_letter_topic: settings.kafka.dead_letter_topic.clone(),
+            journal_topic: settings.kafka.journal_topic.clone(),
+            delivery: settings.kafka.delivery,
             transactional_id: settings.transactional_id(),
             committing_as: Mutex::default(),
             shared: shared.clone(),
@@ -81,7 +87,7 @@ impl Sink {
         let mut pause = FIRST_PAUSE;
         let mut limit = usize::MAX;
         loop {
-            let tried = match self.settings.kafka.delivery {
+            let tried = match self.delivery {
                 Delivery::ExactlyOnce => self.transaction(outputs, limit),
                 Delivery::AtLeastOnce => self.plain(outputs, limit),
             };
@@ -91,7 +97,7 @@ impl Sink {
                     return Ok(());
                 }
                 Err(Failure::Over(StreamError::PartitionsLost)) => {
-                    if self.settings.kafka.delivery == Delivery::ExactlyOnce {
+                    if self.delivery == Delivery::ExactlyOnce {
                         self.abort()?;
                     }
                     return Err(StreamError::PartitionsLost);
@@ -101,16 +107,13 @@ impl Sink {
             };
             self.shared.trouble(Trouble::Commit, true);
             tracing::warn!(%error, "a batch was not taken, it is sent again");
-            if self.settings.kafka.delivery == Delivery::ExactlyOnce {
+            if self.delivery == Delivery::ExactlyOnce {
                 self.abort()?;
             }
             // What the broker says to one message may end the handing over of others in another way.
-            let failure = self.producer().context().failure();
-            if let Some(failure) = failure {
-                if failure.rdkafka_error_code() == Some(Code::MessageSizeTooLarge) {
-                    limit = outputs.next_limit(limit);
-                }
-                self.renew()?;
+            let first = self.producer.context().failure().unwrap_or_else(|| error.clone());
+            if first.rdkafka_error_code() == Some(Code::MessageSizeTooLarge) {
+                limit = outputs.next_limit(limit);
             }
             if self.hurry() {
                 return Err(StreamError::SessionOver { problem: error.to_string() });
@@ -120,37 +123,22 @@ impl Sink {
         }
     }
 
-    fn producer(&self) -> RwLockReadGuard<'_, BaseProducer<Deliveries>> {
-        self.producer.read()
-    }
-
-    /// Goes on with a new producer after a message failed for good: in a transaction the client library counts it
-    /// nevertheless, and the broker takes what follows for out of order until that times out.
-    fn renew(&self) -> Result<(), StreamError> {
-        if self.settings.kafka.delivery == Delivery::ExactlyOnce {
-            let fresh = client::producer(&self.settings)?;
-            take_over(&fresh, &self.settings, &|| self.shared.stopping())?;
-            *self.producer.write() = fresh;
-        }
-        Ok(())
-    }
-
     /// Whether the process must end soon: a broker that does not answer is not waited for any more.
     fn hurry(&self) -> bool {
         self.shared.hurry.load(Ordering::Acquire)
     }
 
     fn transaction(&self, outputs: &Outputs, limit: usize) -> Result<(), Failure> {
-        self.producer().begin_transaction().map_err(|error| self.sort(error))?;
+        self.producer.begin_transaction().map_err(|error| self.sort(error))?;
         self.send(outputs, limit)?;
         self.shared.crash.pass(CrashPoint::AfterProduce);
         let list = self.topics.list(&outputs.ends, &outputs.note).map_err(Failure::Over)?;
         let group = self.group()?;
         if list.count() > 0 {
-            self.insist(|| self.producer().send_offsets_to_transaction(&list, &group, STEP))?;
+            self.insist(|| self.producer.send_offsets_to_transaction(&list, &group, STEP))?;
         }
         self.shared.crash.pass(CrashPoint::BeforeCommit);
-        self.insist(|| self.producer().commit_transaction(STEP))
+        self.insist(|| self.producer.commit_transaction(STEP))
     }
 
     /// Who we are in the group, for the broker to compare with whom it gave the partitions to.
@@ -197,10 +185,9 @@ impl Sink {
     /// Hands over every message and waits until all are acknowledged. At least once, the journal's follows when
     /// the others are.
     fn send(&self, outputs: &Outputs, limit: usize) -> Result<(), Failure> {
-        let kafka = &self.settings.kafka;
-        self.producer().context().begin();
+        self.producer.context().begin();
         for Outgoing { dead, key, value, headers } in outputs.messages(limit) {
-            let topic = if dead { &kafka.dead_letter_topic } else { &kafka.predictions_topic };
+            let topic = if dead { &self.dead_letter_topic } else { &self.predictions_topic };
             let mut record = BaseRecord::to(topic).headers(headers);
             record.key = key;
             record.payload = value;
@@ -210,12 +197,12 @@ impl Sink {
                 self.drain()?;
             }
         }
-        if self.settings.kafka.delivery == Delivery::AtLeastOnce {
+        if self.delivery == Delivery::AtLeastOnce {
             self.drain()?;
             self.shared.crash.pass(CrashPoint::AfterProduce);
         }
         if !outputs.journal.is_empty() {
-            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&kafka.journal_topic)
+            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.journal_topic)
                 .partition(0)
                 .key(self.transactional_id.as_bytes())
                 .payload(outputs.journal.as_slice());
@@ -226,11 +213,11 @@ impl Sink {
 
     fn queue(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Failure> {
         loop {
-            match self.producer().send(record) {
+            match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((error, back)) if error.rdkafka_error_code() == Some(Code::QueueFull) => {
                     record = back;
-                    self.producer().poll(Duration::from_millis(1));
+                    self.producer.poll(Duration::from_millis(1));
                 }
                 Err((error, _)) => return Err(self.sort(error)),
             }
@@ -240,14 +227,18 @@ impl Sink {
     /// Waits for acknowledgements in small steps: the library's own flush looks every 100 ms only.
     fn drain(&self) -> Result<(), Failure> {
         let begin = Instant::now();
-        while self.producer().in_flight_count() > 0 {
-            self.producer().poll(Duration::from_millis(1));
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(Duration::from_millis(1));
+            // The others of a transaction that failed do not go out any more: they would only time out.
+            if self.delivery == Delivery::ExactlyOnce && self.producer.context().failure().is_some() {
+                break;
+            }
             if self.hurry() && begin.elapsed() > 5 * STEP {
                 let problem = "the broker does not acknowledge, and the process is to end".to_owned();
                 return Err(Failure::Over(StreamError::SessionOver { problem }));
             }
         }
-        self.producer().context().failure().map_or(Ok(()), |error| Err(self.sort(error)))
+        self.producer.context().failure().map_or(Ok(()), |error| Err(self.sort(error)))
     }
 
     /// Calls again what ran into its time limit.
@@ -278,8 +269,8 @@ impl Sink {
         let begin = Instant::now();
         loop {
             // Reports of messages that failed must be taken, or the abort waits for them.
-            self.producer().poll(Duration::ZERO);
-            match self.producer().abort_transaction(STEP) {
+            self.producer.poll(Duration::ZERO);
+            match self.producer.abort_transaction(STEP) {
                 Ok(()) => return Ok(()),
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && !error.is_fatal() => {
                     if self.hurry() && begin.elapsed() > 5 * STEP {
@@ -295,7 +286,7 @@ impl Sink {
     }
 
     fn sort(&self, error: KafkaError) -> Failure {
-        if let Some((code, problem)) = self.producer().client().fatal_error() {
+        if let Some((code, problem)) = self.producer.client().fatal_error() {
             return Failure::Over(self.fatal(code, problem));
         }
         if let KafkaError::Transaction(inner) = &error {
