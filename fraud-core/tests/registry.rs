@@ -352,7 +352,7 @@ fn a_champion_that_does_not_fit_keeps_nobody_from_starting() {
     let policy = folder.path().join("policy.toml");
     // Below the default threshold for declining, above that of the default model.
     std::fs::write(&policy, "[thresholds]\nreview_at = 0.65\n").unwrap();
-    let policy = PolicySettings { path: Some(policy), ..PolicySettings::default() };
+    let policy = PolicySettings { path: Some(policy) };
     let settings = ModelSettings { cache_dir: Some(folder.path().to_owned()), ..champion(&registry) };
     let start = || {
         let metrics = Metrics::new().unwrap();
