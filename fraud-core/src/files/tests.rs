@@ -356,6 +356,15 @@ fn parquet_metadata_that_claims_too_much_is_refused() {
     }
 }
 
+#[test]
+fn parquet_metadata_that_costs_time_and_no_bytes_is_refused() {
+    // A list of two thousand million booleans, in seven bytes.
+    let metadata = [0xF9, 0xF1, 0xFF, 0xFF, 0xFF, 0xFF, 0x07, 0x00];
+    let bytes = [b"PAR1", metadata.as_slice(), &8_u32.to_le_bytes(), b"PAR1"].concat();
+    let Err(error) = open(&bytes, Format::Parquet) else { panic!("it was opened") };
+    assert!(error.to_string().contains("its metadata is unreadable"), "{error}");
+}
+
 fn contents_or_error(bytes: &[u8], format: Format) {
     if let Ok(reader) = open(bytes, format)
         && let Ok(rows) = rows_of(reader)

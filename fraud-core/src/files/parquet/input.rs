@@ -60,14 +60,21 @@ impl ChunkReader for Input {
 
     /// Only page headers are read this way.
     fn get_read(&self, start: u64) -> Result<HeaderReader> {
-        const SIZES: u64 = 32;
+        // Nearly every header fits into the first of these; statistics of long texts make long ones.
+        const LENGTHS: [u64; 3] = [512, 16 << 10, 1 << 20];
         self.check(start, 1)?;
-        let mut sizes = [0; SIZES as usize];
-        let length = SIZES.min(self.length - start) as usize;
-        self.read_at(start, &mut sizes[..length])?;
-        let (unpacked, packed) = Scan::new(&sizes[..length])
-            .page_sizes()
-            .ok_or_else(|| general(format!("the page at byte {start} has no readable header")))?;
+        let mut header = Vec::new();
+        let mut sizes = None;
+        for length in LENGTHS {
+            header.resize(length.min(self.length - start) as usize, 0);
+            self.read_at(start, &mut header)?;
+            sizes = Scan::new(&header).page_sizes();
+            if sizes.is_some() || header.len() < length as usize {
+                break;
+            }
+        }
+        let (unpacked, packed) = sizes
+            .ok_or_else(|| general(format!("the page at byte {start} has no readable header of at most 1 MiB")))?;
         if !(0..=MAX_PAGE_BYTES).contains(&unpacked) || !(0..=MAX_PAGE_BYTES).contains(&packed) {
             return Err(general(format!(
                 "the page at byte {start} claims {unpacked} bytes ({packed} packed), at most {MAX_PAGE_BYTES} are \

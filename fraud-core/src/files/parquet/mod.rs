@@ -212,9 +212,9 @@ fn metadata(input: &Input) -> Result<ParquetMetaData, Problem> {
         )));
     }
     let encoded = input.get_bytes(length - TAIL_BYTES - bytes, bytes as usize)?;
-    Scan::new(&encoded)
-        .schema_is_sane()
-        .ok_or_else(|| damaged("its schema is unreadable, or has more than 10,000 entries or 64 levels"))?;
+    Scan::new(&encoded).metadata_is_sane().ok_or_else(|| {
+        damaged("its metadata is unreadable, or its schema has more than 10,000 entries or 64 levels")
+    })?;
     Ok(ParquetMetaDataReader::decode_metadata(&encoded)?)
 }
 

@@ -1,4 +1,8 @@
-//! A look at thrift's compact encoding ahead of the real reader, for the few claims that cost memory or stack.
+//! A look at thrift's compact encoding ahead of the real reader, for the claims that cost memory, stack or time.
+//!
+//! The real reader passes over booleans in lists without reading a byte, so that ten bytes may claim two thousand million
+//! of them, which it counts through. Neither a file's metadata nor a page's header has such a list: one that does is
+//! refused, and everything else takes at least a byte for what it claims.
 
 /// Deepest nesting of a schema.
 const MAX_DEPTH: usize = 64;
@@ -19,7 +23,7 @@ impl<'a> Scan<'a> {
         Self { bytes }
     }
 
-    /// Unpacked and packed size of a page header, which are its second and third field.
+    /// Unpacked and packed size of a page header, which are its second and third field; all of it must be there.
     pub(super) fn page_sizes(&mut self) -> Option<(i32, i32)> {
         let mut sizes = [0; 3];
         let mut last = 0;
@@ -29,19 +33,22 @@ impl<'a> Scan<'a> {
             }
             *size = i32::try_from(self.zigzag()?).ok()?;
         }
+        while let Some((kind, _)) = self.field(&mut last)? {
+            self.skip(kind, 0)?;
+        }
         Some((sizes[1], sizes[2]))
     }
 
-    /// Whether the schema of a file's metadata is of a sane size and depth.
-    pub(super) fn schema_is_sane(&mut self) -> Option<()> {
+    /// Whether a file's metadata holds what it claims, and its schema is of a sane size and depth.
+    pub(super) fn metadata_is_sane(&mut self) -> Option<()> {
         let mut last = 0;
-        loop {
-            match self.field(&mut last)? {
-                None => return Some(()),
-                Some((LIST, 2)) => return self.schema(),
-                Some((kind, _)) => self.skip(kind, 0)?,
+        while let Some((kind, id)) = self.field(&mut last)? {
+            match (kind, id) {
+                (LIST, 2) => self.schema()?,
+                _ => self.skip(kind, 0)?,
             }
         }
+        Some(())
     }
 
     fn schema(&mut self) -> Option<()> {
@@ -142,18 +149,24 @@ impl<'a> Scan<'a> {
             }
             LIST | 10 => {
                 let (kind, length) = self.list()?;
+                if kind <= 2 {
+                    return None;
+                }
                 for _ in 0..length {
-                    // Inside of lists a boolean takes a byte.
-                    self.skip(if kind <= 2 { 3 } else { kind }, depth + 1)?;
+                    self.skip(kind, depth + 1)?;
                 }
             }
             11 => {
                 let length = self.varint()?;
                 if length > 0 {
                     let kinds = self.byte()?;
+                    let kinds = [kinds >> 4, kinds & 0x0f];
+                    if kinds.iter().any(|kind| *kind <= 2) {
+                        return None;
+                    }
                     for _ in 0..length {
-                        for kind in [kinds >> 4, kinds & 0x0f] {
-                            self.skip(if kind <= 2 { 3 } else { kind }, depth + 1)?;
+                        for kind in kinds {
+                            self.skip(kind, depth + 1)?;
                         }
                     }
                 }
