@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use parquet::basic::Encoding;
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
@@ -118,15 +119,28 @@ impl Read for HeaderReader {
     }
 }
 
-/// A column's pages; a dictionary's claimed size is held against its bytes.
+/// A column's pages; a dictionary's claimed size is held against its bytes, and who refers to one must have one.
 pub(super) struct Pages<P> {
-    pub(super) inner: P,
+    inner: P,
     /// The least bytes that one value of the column takes.
-    pub(super) value_bytes: usize,
+    value_bytes: usize,
+    has_dictionary: bool,
 }
 
 impl<P: PageReader> Pages<P> {
-    fn check(&self, page: Page) -> Result<Page> {
+    pub(super) fn new(inner: P, value_bytes: usize) -> Self {
+        Self { inner, value_bytes, has_dictionary: false }
+    }
+
+    fn check(&mut self, page: Page) -> Result<Page> {
+        let refers = matches!(page.encoding(), Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
+        match page {
+            Page::DictionaryPage { .. } => self.has_dictionary = true,
+            _ if refers && !self.has_dictionary => {
+                return Err(general("a page refers to a dictionary, and none comes before it".to_owned()));
+            }
+            _ => {}
+        }
         let claimed = page.num_values() as usize;
         let room = page.buffer().len();
         let fits = match &page {

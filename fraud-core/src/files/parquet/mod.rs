@@ -157,7 +157,7 @@ impl ParquetReader {
                 let chunk = group.column(*leaf);
                 let inner = SerializedPageReader::new(self.input.clone(), chunk, self.group_rows, None)?;
                 let value_bytes = Column::value_bytes(chunk.column_descr());
-                column.start(Box::new(Pages { inner, value_bytes }));
+                column.start(Box::new(Pages::new(inner, value_bytes)));
             }
             self.next_group += 1;
         }
