@@ -2,10 +2,27 @@
 //! chooses the format.
 #![no_main]
 
+use std::sync::Once;
+
 use fraud_core::files::{Format, ReadOptions, TransactionReader};
 use libfuzzer_sys::fuzz_target;
 
+/// The decoders of the `parquet` crate panic over some bytes, which the reader turns into an error. The fuzzer ends at
+/// any panic, caught or not: it is told of all but theirs, and still ends where one of theirs is not caught.
+fn pass_over_caught_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let end = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !info.location().is_some_and(|place| place.file().contains("/parquet-")) {
+                end(info);
+            }
+        }));
+    });
+}
+
 fuzz_target!(|bytes: &[u8]| {
+    pass_over_caught_panics();
     let Some((first, bytes)) = bytes.split_first() else { return };
     let format = match first % 3 {
         0 => Format::Parquet,
