@@ -49,11 +49,11 @@ pub const DEFAULT_DECLINE_AT: f32 = 0.7;
 /// Greatest policy file that is read, in bytes.
 pub const MAX_POLICY_BYTES: u64 = 64 << 20;
 
-/// A policy as written. [`Scorer::new`](crate::Scorer::new) fits it to a model.
+/// A policy as written. [`Scorer::new`](crate::Scorer::new) fits it to a model. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     version: Option<Arc<str>>,
-    written: Written,
+    written: Arc<Written>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -160,7 +160,7 @@ impl Policy {
             digest.iter().take(6).fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"))
         };
         let version = written.version.clone().unwrap_or_else(hash);
-        Ok(Self { version: Some(version.into()), written })
+        Ok(Self { version: Some(version.into()), written: Arc::new(written) })
     }
 
     /// What it calls itself; `default` for one that was not read from anywhere.

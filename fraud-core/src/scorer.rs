@@ -19,7 +19,7 @@ pub use shared::SharedScorer;
 pub struct Scorer {
     model: Option<Arc<Model>>,
     /// The policy as written, to fit it to another model.
-    written: Arc<Policy>,
+    written: Policy,
     policy: Arc<CompiledPolicy>,
     /// The model's inputs in order, then what only rules look at.
     features: FeatureSet,
@@ -34,7 +34,7 @@ impl Scorer {
     /// # Errors
     /// [`PolicyError`] when the thresholds contradict each other or a rule cannot be used.
     pub fn new(model: Arc<Model>, policy: &Policy) -> Result<Self, PolicyError> {
-        Self::fit(Some(model), &Arc::new(policy.clone()))
+        Self::fit(Some(model), policy)
     }
 
     /// A scorer for when no model can be had: only the policy's rules marked `without_model` decide, and
@@ -43,7 +43,7 @@ impl Scorer {
     /// # Errors
     /// As [`Scorer::new`].
     pub fn without_model(policy: &Policy) -> Result<Self, PolicyError> {
-        Self::fit(None, &Arc::new(policy.clone()))
+        Self::fit(None, policy)
     }
 
     /// This model under the policy of another scorer.
@@ -60,7 +60,7 @@ impl Scorer {
         self.model.is_some() || self.policy.decides_without_model()
     }
 
-    fn fit(model: Option<Arc<Model>>, policy: &Arc<Policy>) -> Result<Self, PolicyError> {
+    fn fit(model: Option<Arc<Model>>, policy: &Policy) -> Result<Self, PolicyError> {
         let inputs = model.as_ref().map(|model| model.features().definitions().to_vec()).unwrap_or_default();
         let features = with_rule_features(inputs, policy)?;
         let model_thresholds = model.as_ref().and_then(|model| model.metadata().thresholds);

@@ -1,6 +1,11 @@
 //! ONNX files made by hand, as bytes: graphs that no exporter has to be installed for.
 #![allow(dead_code)] // Every test uses its part.
 
+#[path = "protobuf.rs"]
+mod protobuf;
+
+use protobuf::{bytes, number};
+
 pub const FLOAT: u64 = 1;
 pub const INT: u64 = 7;
 
@@ -153,23 +158,4 @@ fn tensor(name: &str, (kind, dims, raw): (u64, &[u64], &[u8])) -> Vec<u8> {
     bytes(8, name.as_bytes(), &mut out);
     bytes(9, raw, &mut out);
     out
-}
-
-fn number(field: u64, value: u64, out: &mut Vec<u8>) {
-    varint(field << 3, out);
-    varint(value, out);
-}
-
-fn bytes(field: u64, content: &[u8], out: &mut Vec<u8>) {
-    varint(field << 3 | 2, out);
-    varint(content.len() as u64, out);
-    out.extend_from_slice(content);
-}
-
-fn varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }

@@ -1,6 +1,11 @@
 //! A model file with other metadata: the default model made into others that answer otherwise.
 #![allow(dead_code)] // Every test uses its part.
 
+#[path = "protobuf.rs"]
+mod protobuf;
+
+use protobuf::bytes;
+
 /// The default model.
 pub const DEFAULT: &[u8] = include_bytes!("../../models/default.onnx");
 
@@ -27,9 +32,9 @@ pub fn remade(file: &[u8], without: &[&str], with: &[(&str, &str)]) -> Vec<u8> {
     }
     for (key, value) in with {
         let mut entry = Vec::new();
-        field(1, key.as_bytes(), &mut entry);
-        field(2, value.as_bytes(), &mut entry);
-        field(METADATA, &entry, &mut out);
+        bytes(1, key.as_bytes(), &mut entry);
+        bytes(2, value.as_bytes(), &mut entry);
+        bytes(METADATA, &entry, &mut out);
     }
     out
 }
@@ -44,20 +49,6 @@ fn key_of(entry: &[u8]) -> &[u8] {
     let mut rest = entry.strip_prefix(&[10]).unwrap_or_default();
     let length = if rest.is_empty() { 0 } else { number(&mut rest) };
     &rest[..usize::try_from(length).unwrap()]
-}
-
-fn field(field: u64, body: &[u8], out: &mut Vec<u8>) {
-    write(field << 3 | 2, out);
-    write(body.len() as u64, out);
-    out.extend_from_slice(body);
-}
-
-fn write(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 fn number(rest: &mut &[u8]) -> u64 {
