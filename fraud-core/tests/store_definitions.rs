@@ -221,7 +221,7 @@ fn run(kind: Kind, (settings, plans, actions): &(StoreSettings, Vec<FeaturePlan>
 
 /// The transactions of some actions, in batches: the same as one at a time.
 fn in_batches((settings, plans, actions): &(StoreSettings, Vec<FeaturePlan>, Vec<Action>), length: usize) {
-    let (single, batched) = (MemoryStore::new(settings.clone()), MemoryStore::new(settings.clone()));
+    let [single, batched, ahead] = std::array::from_fn(|_| MemoryStore::new(settings.clone()));
     let plan = plans[0].profile();
     let mut now = START;
     let mut sent: Vec<Transaction> = Vec::new();
@@ -245,17 +245,22 @@ fn in_batches((settings, plans, actions): &(StoreSettings, Vec<FeaturePlan>, Vec
     for batch in sent.chunks(length) {
         let mut profiles = vec![Profile::default(); batch.len()];
         let results = batched.observe_batch(batch, plan, &mut profiles);
+        ahead.look_ahead(batch);
         for (tx, found) in batch.iter().zip(results.into_iter().zip(profiles)) {
             let mut profile = Profile::default();
             let expected = single.observe(tx, plan, &mut profile).map(|()| profile);
             assert_eq!(found.0.map(|()| found.1), expected, "{tx:?}");
+            let mut profile = Profile::default();
+            assert_eq!(ahead.observe(tx, plan, &mut profile).map(|()| profile), expected, "{tx:?}");
         }
         let label = Label { fraud: true, observed_at: batch[0].time + 50 };
-        assert_eq!(batched.label(&batch[0].transaction_id, label), single.label(&batch[0].transaction_id, label));
+        let outcomes = [&single, &batched, &ahead].map(|store| store.label(&batch[0].transaction_id, label));
+        assert_eq!(outcomes, [outcomes[0]; 3]);
     }
     // When idle keys are cleared away depends on the shards, which are chosen by a secret of each store.
     let figures = |store: &MemoryStore| StoreStats { bytes: 0, customers: 0, terminals: 0, events: 0, ..store.stats() };
     assert_eq!(figures(&batched), figures(&single));
+    assert_eq!(figures(&ahead), figures(&single));
 }
 
 fn some(cases: u32) -> ProptestConfig {

@@ -152,7 +152,7 @@ fn copy(brokers: &str, (input, output): (&str, &str), wanted: usize) -> Outcome 
             (record.key, record.payload) = (message.key(), message.payload());
             while let Err((_, back)) = producer.send(record) {
                 record = back;
-                producer.poll(Duration::from_millis(1));
+                give_time(&producer);
             }
         }
         let mut last: std::collections::BTreeMap<i32, i64> = std::collections::BTreeMap::new();
@@ -161,7 +161,7 @@ fn copy(brokers: &str, (input, output): (&str, &str), wanted: usize) -> Outcome 
             ends.add_partition_offset(input, partition, Offset::Offset(offset))?;
         }
         while producer.in_flight_count() > 0 {
-            producer.poll(Duration::from_millis(1));
+            give_time(&producer);
         }
         let group = consumer.group_metadata().ok_or("no group")?;
         producer.send_offsets_to_transaction(&ends, &group, ASK)?;
@@ -171,6 +171,12 @@ fn copy(brokers: &str, (input, output): (&str, &str), wanted: usize) -> Outcome 
     let seconds = begin.elapsed().as_secs_f64();
     println!("copied {done} in {seconds:.3} s: {:.0}/s", done as f64 / seconds);
     Ok(())
+}
+
+/// Not `poll` with a millisecond: that would spin, and take the processor from the broker.
+fn give_time(producer: &BaseProducer) {
+    producer.poll(Duration::ZERO);
+    std::thread::sleep(Duration::from_micros(250));
 }
 
 fn watch((brokers, topic): (&str, &str), wanted: usize) -> Outcome {

@@ -137,6 +137,7 @@ fn killed_at_any_moment_it_answers_everything_once_and_as_replay_does() {
 fn without_a_snapshot_the_journal_alone_brings_the_state_back() {
     let mut world = World::new(Kafka::shared(), "journal-only", 1);
     world.set("kafka.batch_records", "100");
+    world.set("kafka.compression", "lz4");
     world.set("state.snapshot_every", "0s");
     let payments = payments(3_000, 8);
     let producer = producer(&world.kafka.address);

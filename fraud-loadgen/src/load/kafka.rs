@@ -400,7 +400,8 @@ impl Sending<'_> {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     waited = true;
                     record = back;
-                    self.producer.poll(Duration::from_millis(1));
+                    self.producer.poll(Duration::ZERO);
+                    thread::sleep(Duration::from_micros(250));
                 }
                 Err((_, back)) => {
                     let confirmations = &self.confirmations.0;

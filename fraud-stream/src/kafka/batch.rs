@@ -8,7 +8,7 @@ use fraud_core::scorer::Scorer;
 use fraud_core::service::fitness::Fitness;
 use fraud_core::service::metrics::{ErrorType, Failure, Recorder};
 use fraud_core::service::shadow::Beside;
-use fraud_core::transaction::Id;
+use fraud_core::transaction::{Id, Parsed};
 use fraud_core::{Assessment, Transaction};
 use rdkafka::message::Message;
 
@@ -17,8 +17,11 @@ use super::journal::Entry;
 use super::metrics::StreamMetrics;
 use super::outputs::Outputs;
 use super::reader::Taken;
-use super::source::{Positions, Source, Stream, Topics};
+use super::source::{Positions, Source, Topics};
 use super::state::{Known, Reason, Refusal, State};
+
+/// Records that are read before the first of them is observed, so that the waits for what the store knows of them overlap.
+const AHEAD: usize = 64;
 
 /// The next offset of each source after some records.
 pub(super) fn ends(records: &[Taken<'_>]) -> Positions {
@@ -42,6 +45,8 @@ pub(super) struct Room {
     origins: Vec<usize>,
     profiles: Vec<Profile>,
     results: Vec<Result<Assessment, ModelError>>,
+    /// What is in the next records; empty in between.
+    parsed: Vec<Option<Result<Parsed, Refusal>>>,
     /// Labels that became known meanwhile.
     known: Known,
 }
@@ -166,44 +171,74 @@ impl Work<'_> {
         (entry, out): (&mut Entry, &mut Outputs),
     ) -> Result<bool, StreamError> {
         room.clear();
-        let plan = self.scorer.profile_plan();
-        for (index, taken) in records.iter().enumerate() {
-            let record = (taken.message.payload(), taken.timestamp);
-            entry.observed(taken.source);
-            if taken.source.stream == Stream::Labels {
-                match state.labels(record, &mut room.known) {
+        for (first, some) in (0..).step_by(AHEAD).zip(records.chunks(AHEAD)) {
+            let read = |taken: &Taken<'_>| {
+                let is_input = taken.source.stream.is_input();
+                is_input.then(|| state.reading.read(taken.message.payload(), taken.timestamp))
+            };
+            let mut parsed = std::mem::take(&mut room.parsed);
+            parsed.extend(some.iter().map(read));
+            let transactions = parsed.iter().flatten().flatten().map(|parsed| &parsed.transaction);
+            state.store.look_ahead(transactions);
+            for ((index, taken), parsed) in (first..).zip(some).zip(parsed.drain(..)) {
+                entry.observed(taken.source);
+                if !self.observe_one((index, taken), parsed, (state, room, out))? {
+                    return Ok(false);
+                }
+            }
+            room.parsed = parsed;
+        }
+        out.ends = ends(records);
+        entry.ends.clone_from(&out.ends);
+        self.metrics.labels_waiting.set(i64::try_from(state.waiting.len()).unwrap_or(i64::MAX));
+        Ok(true)
+    }
+
+    /// Observes what was read of a record of the input; labels are read here. `false` when it was given up.
+    fn observe_one(
+        &mut self,
+        (index, taken): (usize, &Taken<'_>),
+        parsed: Option<Result<Parsed, Refusal>>,
+        (state, room, out): (&mut State, &mut Room, &mut Outputs),
+    ) -> Result<bool, StreamError> {
+        let parsed = match parsed {
+            Some(Ok(parsed)) => parsed,
+            Some(Err(refusal)) => {
+                self.refuse(taken, &refusal, out);
+                return Ok(true);
+            }
+            None => {
+                match state.labels((taken.message.payload(), taken.timestamp), &mut room.known) {
                     Ok(done) => {
                         (0..done.frauds).for_each(|_| self.metrics.shared.label(true));
                         (0..done.legitimate).for_each(|_| self.metrics.shared.label(false));
                     }
                     Err(refusal) => self.refuse(taken, &refusal, out),
                 }
-                continue;
+                return Ok(true);
             }
-            let (profile, known) = room.profile();
-            let taken_in = loop {
-                match state.transaction(record, plan, (&mut *profile, &mut *known)) {
-                    Ok(answer) => break answer,
-                    Err(error @ StoreError::Full { .. }) => {
-                        self.metrics.shared.error(ErrorType::Store);
-                        if !(self.wait)(&error) {
-                            return Ok(false);
-                        }
+        };
+        let plan = self.scorer.profile_plan();
+        let (profile, known) = room.profile();
+        let taken_in = loop {
+            match state.transaction(&parsed.transaction, plan, (&mut *profile, &mut *known)) {
+                Ok(answer) => break answer,
+                Err(error @ StoreError::Full { .. }) => {
+                    self.metrics.shared.error(ErrorType::Store);
+                    if !(self.wait)(&error) {
+                        return Ok(false);
                     }
-                    Err(error) => return Err(error.into()),
                 }
-            };
-            match taken_in {
-                Ok(parsed) => {
-                    self.metrics.shared.ignored_fields(parsed.label_fields, parsed.unknown_fields);
-                    room.observed((parsed.transaction, index));
-                }
-                Err(refusal) => self.refuse(taken, &refusal, out),
+                Err(error) => return Err(error.into()),
             }
+        };
+        match taken_in {
+            Ok(()) => {
+                self.metrics.shared.ignored_fields(parsed.label_fields, parsed.unknown_fields);
+                room.observed((parsed.transaction, index));
+            }
+            Err(refusal) => self.refuse(taken, &refusal, out),
         }
-        out.ends = ends(records);
-        entry.ends.clone_from(&out.ends);
-        self.metrics.labels_waiting.set(i64::try_from(state.waiting.len()).unwrap_or(i64::MAX));
         Ok(true)
     }
 

@@ -28,6 +28,9 @@ use super::settings::{Delivery, StreamSettings};
 /// How long the broker has for one question.
 pub(super) const ASK: Duration = Duration::from_secs(10);
 
+/// Between two looks at what the producer has in flight.
+const GLANCE: Duration = Duration::from_micros(250);
+
 /// Callbacks of consumers.
 #[derive(Debug, Default)]
 pub struct Watching {
@@ -208,6 +211,7 @@ pub(super) fn producer(settings: &StreamSettings) -> Result<BaseProducer<Deliver
         .set("queue.buffering.max.ms", "1")
         .set("batch.num.messages", "20000")
         .set("batch.size", "1000000")
+        .set("compression.type", settings.kafka.compression.as_str())
         .set("queue.buffering.max.messages", "200000")
         .set("queue.buffering.max.kbytes", "524288")
         // Nothing is in flight once all is delivered or failed: only failures have something to say.
@@ -278,6 +282,13 @@ pub(super) fn make_journal(settings: &StreamSettings) -> Result<(), StreamError>
         }
     }
     Ok(())
+}
+
+/// Takes what the producer has to report, and gives its threads and the broker a moment. A poll with a time limit would
+/// not: less than a millisecond is none to the client library, and the rest of the limit is spent asking again.
+pub(super) fn give_time(producer: &BaseProducer<Deliveries>) {
+    producer.poll(Duration::ZERO);
+    std::thread::sleep(GLANCE);
 }
 
 /// Waits for a future of the client library, whose own threads complete it.

@@ -315,7 +315,11 @@ impl Recovery<'_> {
                     let record = (taken.message.payload(), taken.timestamp);
                     match run.source.stream {
                         // What was refused then is refused now, and is a dead letter already.
-                        Stream::Input => drop(state.transaction(record, plan, (&mut profile, &mut known))?),
+                        Stream::Input => {
+                            if let Ok(parsed) = state.reading.read(record.0, record.1) {
+                                drop(state.transaction(&parsed.transaction, plan, (&mut profile, &mut known))?);
+                            }
+                        }
                         Stream::Labels => drop(state.labels(record, &mut known)),
                     }
                     // Whoever compares models begins with what is scored now.

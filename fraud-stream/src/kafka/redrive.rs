@@ -1,7 +1,6 @@
 //! `fraud-stream redrive`: puts chosen dead letters back where they came from.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use clap::Args;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
@@ -124,7 +123,7 @@ fn send_back(settings: &StreamSettings, letters: &[OwnedMessage]) -> Result<(), 
         send(&producer, letter)?;
     }
     while producer.in_flight_count() > 0 {
-        producer.poll(Duration::from_millis(1));
+        client::give_time(&producer);
     }
     if let Some(error) = producer.context().failure() {
         let _nothing_was_sent = producer.abort_transaction(ASK);
@@ -152,7 +151,7 @@ fn send(producer: &BaseProducer<Deliveries>, letter: &OwnedMessage) -> Result<()
             Ok(()) => return Ok(()),
             Err((error, back)) if error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::QueueFull) => {
                 record = back;
-                producer.poll(Duration::from_millis(1));
+                client::give_time(producer);
             }
             Err((error, _)) => return Err(StreamError::from_kafka("send dead letters back", &error)),
         }

@@ -14,7 +14,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::client::{Deliveries, Watching};
+use super::client::{self, Deliveries, Watching};
 use super::crash::CrashPoint;
 use super::error::StreamError;
 use super::member;
@@ -217,7 +217,7 @@ impl Sink {
                 Ok(()) => return Ok(()),
                 Err((error, back)) if error.rdkafka_error_code() == Some(Code::QueueFull) => {
                     record = back;
-                    self.producer.poll(Duration::from_millis(1));
+                    client::give_time(&self.producer);
                 }
                 Err((error, _)) => return Err(self.sort(error)),
             }
@@ -228,7 +228,7 @@ impl Sink {
     fn drain(&self) -> Result<(), Failure> {
         let begin = Instant::now();
         while self.producer.in_flight_count() > 0 {
-            self.producer.poll(Duration::from_millis(1));
+            client::give_time(&self.producer);
             // The others of a transaction that failed do not go out any more: they would only time out.
             if self.delivery == Delivery::ExactlyOnce && self.producer.context().failure().is_some() {
                 break;

@@ -1,12 +1,11 @@
-//! What observing a record does: the one function that both the live stream and recovery call.
+//! What observing a record does: the functions that both the live stream and recovery call.
 //!
 //! Nothing in here looks at a clock, at the broker or at what is in flight. The same records in the same order
 //! leave the same state, and give the same profiles.
 
 use fraud_core::error::{ParseError, StoreError};
 use fraud_core::features::{Label, LabelOutcome, MemoryStore, Profile, ProfilePlan};
-use fraud_core::transaction::Id;
-use fraud_core::transaction::{ParseOptions, Parsed};
+use fraud_core::transaction::{Id, ParseOptions, Parsed, Transaction};
 
 use super::format;
 use super::settings::StreamSettings;
@@ -168,22 +167,18 @@ impl State {
         Self { store, waiting: Waiting::of(settings), reading: Reading::new(settings) }
     }
 
-    /// Observes a record of the input: the transaction, with its profile in `out`, or why not. Labels that waited
-    /// for it are added to `known`.
+    /// Observes a transaction, with its profile in `out`, or says why not. Labels that waited for it are added to
+    /// `known`.
     ///
     /// # Errors
     /// [`StoreError::Full`] and [`StoreError::Feature`]: the store takes nothing, and nothing is changed.
     pub(super) fn transaction(
         &mut self,
-        (payload, millis): (Option<&[u8]>, i64),
+        transaction: &Transaction,
         plan: &ProfilePlan,
         (out, known): (&mut Profile, &mut Known),
-    ) -> Result<Result<Parsed, Refusal>, StoreError> {
-        let parsed = match self.reading.read(payload, millis) {
-            Ok(parsed) => parsed,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        match self.store.observe(&parsed.transaction, plan, out) {
+    ) -> Result<Result<(), Refusal>, StoreError> {
+        match self.store.observe(transaction, plan, out) {
             Ok(()) => {}
             Err(error @ StoreError::Conflict) => {
                 return Ok(Err(Refusal::new(Reason::Conflict, error.to_string())));
@@ -191,14 +186,14 @@ impl State {
             Err(error) => return Err(error),
         }
         if !self.waiting.is_empty() {
-            let id = &parsed.transaction.transaction_id;
+            let id = &transaction.transaction_id;
             for label in self.waiting.join(id) {
                 if self.store.label(id, label) == LabelOutcome::Applied {
                     known.push((id.clone(), label));
                 }
             }
         }
-        Ok(Ok(parsed))
+        Ok(Ok(()))
     }
 
     /// Takes in a record of labels, all or none of them; those that say something new are added to `known`.
