@@ -400,6 +400,7 @@ impl Sending<'_> {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     waited = true;
                     record = back;
+                    // Not a poll with a limit: the client library spins through its last millisecond.
                     self.producer.poll(Duration::ZERO);
                     thread::sleep(Duration::from_micros(250));
                 }

@@ -178,8 +178,10 @@ impl Work<'_> {
             };
             let mut parsed = std::mem::take(&mut room.parsed);
             parsed.extend(some.iter().map(read));
-            let transactions = parsed.iter().flatten().flatten().map(|parsed| &parsed.transaction);
-            state.store.look_ahead(transactions);
+            // A few records, as they come when the stream keeps up, are not worth a store's locks.
+            if some.len() == AHEAD {
+                state.store.look_ahead(parsed.iter().flatten().flatten().map(|parsed| &parsed.transaction));
+            }
             for ((index, taken), parsed) in (first..).zip(some).zip(parsed.drain(..)) {
                 entry.observed(taken.source);
                 if !self.observe_one((index, taken), parsed, (state, room, out))? {

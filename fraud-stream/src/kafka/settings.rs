@@ -57,14 +57,14 @@ pub enum Delivery {
     AtLeastOnce,
 }
 
-/// How batches of predictions are packed. Each reader of Kafka knows all of these.
+/// How what is sent is packed, in batches. Each reader of Kafka knows all of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
     /// As they are: the least work here.
     #[default]
     None,
-    /// LZ4: quick, and a fifth of the size.
+    /// LZ4: quick.
     Lz4,
     /// Snappy.
     Snappy,
@@ -135,7 +135,7 @@ pub struct KafkaSettings {
     pub delivery: Delivery,
     /// Where a stream without any history begins.
     pub start: Start,
-    /// How predictions are packed on their way and in the broker.
+    /// How predictions, dead letters and the journal are packed on their way and in the broker.
     pub compression: Compression,
     /// Records of a batch at most.
     pub batch_records: usize,
