@@ -9,7 +9,7 @@ bin=target/release
 
 scripts/setup.sh build
 if [ ! -x "$bin/fraud-stream" ]; then
-  echo "Building (a few minutes the first time, most of it the ONNX engine) …"
+  echo "Building (five to eleven minutes on two cores the first time, most of it the ONNX engine) …"
 fi
 cargo build --release --locked -p fraud-loadgen -p fraud-stream --no-default-features
 
