@@ -33,5 +33,5 @@ What to try next:
   $bin/fraud-stream replay --help                       your own Parquet, CSV or JSON lines
   $bin/fraud-stream replay --input $out/transactions.parquet --output $out/a.jsonl --features $out/features.parquet
                                                                 the feature matrix, to train a model on
-  cargo run --release -p fraud-core --example quickstart        the library: JSON in, decision out
+  cargo run --release -p fraud-core --example quickstart        the library: JSON in, decision out (compiles once more)
 END
